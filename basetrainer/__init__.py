@@ -1,0 +1,94 @@
+"""A subclassable PyTorch training engine: write six ``build_*`` methods, get a whole run."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from basetrainer.__version__ import __version__
+
+if TYPE_CHECKING:
+    from basetrainer.callbacks.callbacks import Callback
+    from basetrainer.callbacks.early_stop import EarlyStop
+    from basetrainer.callbacks.ema import EMA
+    from basetrainer.callbacks.log_history import LogHistory
+    from basetrainer.callbacks.losses_recorder import LossesRecorder
+    from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+    from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
+    from basetrainer.callbacks.time_limit import TimeLimit
+    from basetrainer.criterion.criterion import build_criterion, get_criterion
+    from basetrainer.engine.base import Base
+    from basetrainer.engine.engine import Engine
+    from basetrainer.engine.launch import launch
+    from basetrainer.engine.trainer import EngineTrainer
+    from basetrainer.errors import BaseTrainerError, ConfigError
+    from basetrainer.metric.accuracy_recorder import AccuracyRecorder
+    from basetrainer.models.build_models import get_models
+    from basetrainer.optimizer.build_optimizer import get_optimizer
+    from basetrainer.scheduler.build_scheduler import get_scheduler
+    from basetrainer.utils.setup_config import parser_config
+
+__all__ = [
+    "EMA",
+    "AccuracyRecorder",
+    "Base",
+    "BaseTrainerError",
+    "Callback",
+    "ConfigError",
+    "EarlyStop",
+    "Engine",
+    "EngineTrainer",
+    "LogHistory",
+    "LossesRecorder",
+    "ModelCheckpoint",
+    "MultiLossesRecorder",
+    "TimeLimit",
+    "__version__",
+    "build_criterion",
+    "get_criterion",
+    "get_models",
+    "get_optimizer",
+    "get_scheduler",
+    "launch",
+    "parser_config",
+]
+
+_HOMES = {
+    "EMA": "callbacks.ema",
+    "AccuracyRecorder": "metric.accuracy_recorder",
+    "Base": "engine.base",
+    "BaseTrainerError": "errors",
+    "Callback": "callbacks.callbacks",
+    "ConfigError": "errors",
+    "EarlyStop": "callbacks.early_stop",
+    "Engine": "engine.engine",
+    "EngineTrainer": "engine.trainer",
+    "LogHistory": "callbacks.log_history",
+    "LossesRecorder": "callbacks.losses_recorder",
+    "ModelCheckpoint": "callbacks.model_checkpoint",
+    "MultiLossesRecorder": "callbacks.multi_losses_recorder",
+    "TimeLimit": "callbacks.time_limit",
+    "build_criterion": "criterion.criterion",
+    "get_criterion": "criterion.criterion",
+    "get_models": "models.build_models",
+    "get_optimizer": "optimizer.build_optimizer",
+    "get_scheduler": "scheduler.build_scheduler",
+    "launch": "engine.launch",
+    "parser_config": "utils.setup_config",
+}
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use, so that ``import basetrainer`` needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

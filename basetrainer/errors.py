@@ -1,0 +1,61 @@
+"""The exceptions of basetrainer, each also the built-in that a caller would expect.
+
+    BaseTrainerError
+      +-- ConfigError (ValueError)        a setting is missing, of the wrong type or impossible
+      |     +-- UnknownNameError          a name that no builder knows
+      +-- DataError (ValueError)          an image or a list file cannot be read
+      +-- UsageError (TypeError)          a method returned what the engine cannot use
+      +-- NonFiniteError (ArithmeticError)  a loss became NaN or infinite
+      +-- CheckpointError (RuntimeError)  a file of weights cannot be read or does not fit
+      +-- LaunchError (RuntimeError)      a process of the job failed
+      +-- MissingExtraError (ImportError) an optional package is not installed
+
+The engine raises them; only ``launch()`` and the command line turn them into exit codes.
+"""
+
+from __future__ import annotations
+
+
+class BaseTrainerError(Exception):
+    """Anything that basetrainer itself finds wrong."""
+
+    exit_code = 1
+    """What ``launch()`` and the command line exit with."""
+
+
+class ConfigError(BaseTrainerError, ValueError):
+    """A setting is missing, of the wrong type or impossible: key, value and mend are named."""
+
+    exit_code = 2
+
+
+class UnknownNameError(ConfigError):
+    """A name that no builder knows; the message lists the nearest and all known ones."""
+
+
+class DataError(BaseTrainerError, ValueError):
+    """A file of the data cannot be read; the message names it."""
+
+
+class UsageError(BaseTrainerError, TypeError):
+    """A method that the user wrote returned what the engine cannot use."""
+
+    exit_code = 2
+
+
+class NonFiniteError(BaseTrainerError, ArithmeticError):
+    """A loss became NaN or infinite; the message names epoch, step and loss."""
+
+
+class CheckpointError(BaseTrainerError, RuntimeError):
+    """A file of weights cannot be read or does not fit the model."""
+
+
+class LaunchError(BaseTrainerError, RuntimeError):
+    """A process of the job failed; the message is that of the first one that did."""
+
+
+class MissingExtraError(BaseTrainerError, ImportError):
+    """An optional package is not installed; the message says how to install it."""
+
+    exit_code = 2
