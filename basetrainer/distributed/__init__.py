@@ -1,0 +1,1 @@
+"""What knows that there may be other processes."""

@@ -1,0 +1,142 @@
+"""EngineConfig: the few keys of ``cfg`` that the engine itself reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from basetrainer.distributed.strategy import STRATEGIES, StrategyName
+from basetrainer.errors import ConfigError
+from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
+from basetrainer.utils.setup_config import get, origin_of
+
+_LATER = {
+    "resume": ("never", "resuming a run"),
+    "save_every_updates": (None, "checkpoints to go on from"),
+    "save_every_minutes": (None, "checkpoints to go on from"),
+    "async_save": (False, "saving in the background"),
+    "profile_steps": (0, "the profiler trace"),
+}
+"""Keys whose work is not in this version, with the value that asks for nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """What the engine reads from ``cfg``; every key has a default, so a short cfg trains."""
+
+    num_epochs: int = 1
+    """Epochs to train."""
+
+    progress: bool = True
+    """Whether to show progress bars."""
+
+    gpu_id: tuple[int, ...] | None = None
+    """Accelerators to use, one per process; None means the first free to each process. Without
+    accelerators their number is the number of processes when distributed."""
+
+    log_freq: int = 20
+    """Steps between two log points, where tensors may be read on the host; 0 means only at the
+    end of an epoch."""
+
+    seed: int = 2020
+    """Seed of everything that is drawn."""
+
+    deterministic: bool = False
+    """Whether to use torch's deterministic algorithms; bit-equality on a GPU needs them."""
+
+    amp: Literal["bf16", "fp16"] | None = None
+    """Mixed precision: bfloat16, or float16 with a gradient scaler."""
+
+    accumulate_steps: int = 1
+    """Micro-batches per optimizer step."""
+
+    clip_grad_norm: float | None = None
+    """Largest allowed 2-norm of all gradients together."""
+
+    channels_last: bool = False
+    """Whether images and weights are laid out with the channels last."""
+
+    compile: bool = False
+    """Whether the model is compiled with ``torch.compile``."""
+
+    steps_per_epoch: int | None = None
+    """Cut any data, endless data too, into epochs of so many steps; the data goes on across
+    epochs."""
+
+    test_every: int = 1
+    """Epochs between evaluations; the last epoch is always evaluated."""
+
+    on_nonfinite: Literal["raise", "skip", "ignore"] = "raise"
+    """When a loss is NaN or infinite: raise at the next log point and before anything is saved,
+    skip the update, or go on."""
+
+    max_skips: int = 10
+    """With ``on_nonfinite: skip``: how many updates in a row may be skipped."""
+
+    strategy: StrategyName = "auto"
+    """How the model is spread: one device, DataParallel or DistributedDataParallel."""
+
+    ema_decay: float | None = None
+    """Decay per update of an averaged copy of the weights, which is then tested and saved."""
+
+    early_stop: int | None = None
+    """Stop after so many evaluations without improvement."""
+
+    early_stop_indicator: str | None = None
+    """The figure that must improve; by default that of ModelCheckpoint."""
+
+    max_minutes: float | None = None
+    """Stop after so many minutes."""
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> EngineConfig:
+        """Pick the engine's keys out of ``cfg`` and check them.
+
+        Args:
+            cfg: An EasyDict, Namespace, dict, or any object with attributes; keys it lacks, or
+                that are None, have their defaults.
+
+        Raises:
+            ConfigError: If a value is of the wrong type or out of range; names key, value, origin
+                and mend.
+        """
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            value = get(cfg, field.name)
+            if value is not None:
+                values[field.name] = _check(field.name, value, origin_of(cfg, field.name))
+        for name, (nothing, what) in _LATER.items():
+            value = get(cfg, name)
+            if value not in (None, nothing):
+                raise ConfigError(
+                    f"{name}: {value!r} asks for {what}, which this version does not have yet. "
+                    f"Leave the key out."
+                )
+        return cls(**values)
+
+
+def _check(name: str, value: Any, origin: str) -> Any:
+    """Return the value of one engine key, converted; raise ConfigError if it is no good."""
+    if name == "gpu_id":
+        return tuple(check_key(name, value, origin))
+    if name in ("num_epochs", "progress", "log_freq"):
+        return check_key(name, value, origin)
+    if name in ("deterministic", "channels_last", "compile"):
+        return as_bool(name, value, origin)
+    if name == "seed":
+        return as_int(name, value, origin, minimum=0)
+    if name in ("accumulate_steps", "steps_per_epoch", "test_every", "max_skips", "early_stop"):
+        return as_int(name, value, origin, minimum=1)
+    if name in ("clip_grad_norm", "max_minutes"):
+        return as_float(name, value, origin, above=0.0)
+    if name == "ema_decay":
+        return as_float(name, value, origin, above=0.0, below=1.0)
+    if name == "early_stop_indicator":
+        return str(value)
+    choices = {
+        "amp": ("bf16", "fp16"),
+        "on_nonfinite": ("raise", "skip", "ignore"),
+        "strategy": STRATEGIES,
+    }[name]
+    return as_choice(name, value, origin, choices)

@@ -1,0 +1,238 @@
+"""Engine: the epoch and batch loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from basetrainer._logs import Logs
+from basetrainer.data.loader import EpochStream, look_ahead, set_epoch
+from basetrainer.distributed.shared_flag import SharedFlag
+from basetrainer.distributed.strategy import evaluating
+from basetrainer.engine.base import Base
+from basetrainer.engine.step import Step
+from basetrainer.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Step):
+    """The epoch and batch loop; hears every hook first and passes it on to its callbacks.
+
+    Args:
+        cfg: An EasyDict, Namespace, dict, or any object with attributes; the keys that the
+            engine reads are those of :class:`~basetrainer.engine.config.EngineConfig`.
+
+    Attributes:
+        cfg: What was given.
+        num_epochs: Epochs to train.
+        start_epoch: The first epoch that ``run`` trains, if that is beyond ``position``.
+        epoch: The running epoch, from 0.
+        position: Finished epochs, batches of the running one, optimizer steps.
+        callbacks: Who hears the hooks, in this order.
+        model, optimizer, criterion, train_loader, test_loader: What the loop works with.
+        device: Where batches are moved to.
+        progress: Whether to show progress bars.
+        stop_reason: Why the run ended early; None if it did not.
+        test_weights: Makes the context in which weights are tested and saved; a callback that
+            averages weights sets it.
+
+    Raises:
+        ConfigError: If a setting of the engine is wrong.
+    """
+
+    def __init__(self, cfg: Any = None) -> None:
+        super().__init__(cfg)
+        self.num_epochs = self.config.num_epochs
+        self.start_epoch = 0
+        self.callbacks: list[Base] = []
+        self.train_loader: Any = None
+        self.test_loader: Any = None
+        self.progress = self.config.progress
+        self.stop_reason: str | None = None
+        self.test_weights: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._stop_flag = SharedFlag(self.context)
+        self._stream: EpochStream | None = None
+
+    @property
+    def listeners(self) -> Sequence[Base]:
+        """The callbacks."""
+        return self.callbacks
+
+    def to(self, device: torch.device | str) -> None:
+        """Choose where batches are moved to; the model is not touched."""
+        self.device = torch.device(device)
+
+    def run(self, logs: Logs | None = None) -> Logs:
+        """Train from ``position`` to ``num_epochs`` and return ``logs``.
+
+        Args:
+            logs: The dict that goes through every hook; a new one by default.
+        """
+        logs = {} if logs is None else logs
+        self.stop_reason = None
+        try:
+            self._get_ready()
+            self.on_train_begin(logs)
+            for epoch in range(self.position.epoch, self.num_epochs):
+                self.run_epoch(epoch, logs)
+                if self.stop_reason is not None:
+                    logger.info("stopped: %s", self.stop_reason)
+                    break
+            self.on_train_end(logs)
+        except BaseException as error:
+            self._fail(error, logs)
+            raise
+        return logs
+
+    def run_epoch(self, epoch: int, logs: Logs) -> None:
+        """Train for one epoch and evaluate; an epoch that was stopped is not evaluated."""
+        self.epoch = epoch
+        self._gather_audience()
+        logs.pop("test", None)  # an earlier score must never be taken for this epoch's
+        self.set_model(self.model)
+        self.on_epoch_begin(epoch, logs)
+        self.run_train_epoch(self._epoch_data(), logs)
+        if self._agree_to_stop():
+            return
+        self.position.epoch, self.position.step = epoch + 1, 0
+        is_due = (epoch + 1) % self.config.test_every == 0 or epoch + 1 == self.num_epochs
+        self._evaluate(self.test_loader if is_due else None, logs)
+        self.on_epoch_end(epoch, logs)
+        self._agree_to_stop()
+
+    def run_train_epoch(self, dataset: Iterable[Any], logs: Logs) -> None:
+        """Train on every batch of ``dataset``."""
+        self.model.train()
+        step = -1
+        for step, inputs in enumerate(self._windows(self.batches(dataset, self._title("Train")))):
+            self.position.step = step
+            self.on_batch_begin(step, logs)
+            inputs = self.to_device(inputs)
+            outputs, losses = self.train_step(inputs)
+            self.position.update += self._window_ends
+            logs["lr"] = self.lr
+            self.on_train_summary(inputs, outputs, losses, self.epoch, step, logs)
+            if self._is_log_point(step):
+                self.check_finite()
+            self.on_batch_end(step, logs)
+            if self._window_ends and self._stop_flag.poll(self.stop_reason is not None):
+                break
+        if step < 0:
+            raise ConfigError(
+                f"Epoch {self.epoch} had no training batch. Is the training set empty, or smaller "
+                f"than one batch with drop_last?"
+            )
+        self.position.step = step + 1
+        self.check_finite()
+
+    def run_test_epoch(self, dataset: Iterable[Any] | None, logs: Logs) -> None:
+        """Evaluate on every batch of ``dataset``; None is no batch."""
+        if dataset is None:
+            return
+        self.model.eval()
+        with torch.no_grad():
+            for step, inputs in enumerate(self.batches(dataset, self._title("Test "))):
+                inputs = self.to_device(inputs)
+                with self.precision():
+                    outputs, losses = self.run_step(inputs)
+                self.on_test_summary(inputs, outputs, losses, self.epoch, step, logs)
+
+    def batches(self, loader: Iterable[Any], title: str) -> Iterable[Any]:
+        """Return the loader's batches, behind a progress bar on the main process."""
+        if not (self.progress and self.context.is_main):
+            return loader
+        from tqdm.auto import tqdm
+
+        return tqdm(loader, desc=title, mininterval=0.5, leave=False, disable=None)
+
+    def stop(self, reason: str) -> None:
+        """End the run cleanly at the next step; any callback on any rank may ask.
+
+        Within an epoch the run ends after the current update, without an evaluation; asked at an
+        epoch's end or in the evaluation, it ends with that epoch.
+        """
+        if self.stop_reason is None:
+            self.stop_reason = reason
+
+    def _get_ready(self) -> None:
+        """Refuse what cannot run, before anything expensive starts."""
+        for name in ("model", "train_loader"):
+            if getattr(self, name) is None:
+                raise ConfigError(
+                    f"{type(self).__name__}.{name} is None when run() starts. Call self.build(cfg) "
+                    f"at the end of __init__, and return it from build_{name}."
+                )
+        self.position.epoch = max(self.position.epoch, self.start_epoch)
+        self._nominal_count = float(getattr(self.train_loader, "batch_size", None) or 1)
+        self._gather_audience()
+
+    def _gather_audience(self) -> Any:
+        for callback in self.callbacks:
+            if not isinstance(callback, Base):
+                raise ConfigError(
+                    f"{callback!r} among the callbacks is no Callback. Derive its class from "
+                    f"basetrainer.Callback."
+                )
+            callback.attach(self)
+        return super()._gather_audience()
+
+    def _epoch_data(self) -> Iterable[Any]:
+        """Return this epoch's training batches, in an order of their own."""
+        if self.config.steps_per_epoch is None:
+            set_epoch(self.train_loader, self.epoch)
+            loader: Iterable[Any] = self.train_loader
+            return loader
+        if self._stream is None:
+            self._stream = EpochStream(self.train_loader, self.config.steps_per_epoch)
+        return self._stream
+
+    def _windows(self, batches: Iterable[Any]) -> Iterable[Any]:
+        """Return the batches, marking those that an optimizer step follows.
+
+        A window of accumulation never spans two epochs: the last one may be smaller.
+        """
+        return batches if self.accumulate_steps == 1 else self._marked_windows(batches)
+
+    def _marked_windows(self, batches: Iterable[Any]) -> Iterator[Any]:
+        for number, (batch, is_last) in enumerate(look_ahead(batches), start=1):
+            self._window_ends = is_last or number % self.accumulate_steps == 0
+            yield batch
+
+    def _evaluate(
+        self, loader: Iterable[Any] | None, logs: Logs, *, with_averages: bool = True
+    ) -> None:
+        """Run the evaluation between its two hooks, with the weights that are tested."""
+        weights = self.test_weights() if with_averages else nullcontext()
+        with weights, evaluating(self.model):
+            self.on_test_begin(logs)
+            self.run_test_epoch(loader, logs)
+            self.on_test_end(logs)
+
+    def _is_log_point(self, step: int) -> bool:
+        frequency = self.config.log_freq
+        return frequency > 0 and (step + 1) % frequency == 0
+
+    def _agree_to_stop(self) -> bool:
+        """Whether any rank wants to stop; all ranks then know why."""
+        if not self._stop_flag.settle(self.stop_reason is not None):
+            return False
+        reasons = self.context.gather(self.stop_reason)
+        self.stop_reason = next(reason for reason in reasons if reason is not None)
+        return True
+
+    def _title(self, phase: str) -> str:
+        return f"{phase} Epoch #{self.epoch}"
+
+    def _fail(self, error: BaseException, logs: Logs) -> None:
+        """Say where the run was, and let writers close; the error itself goes on."""
+        if hasattr(error, "add_note"):  # Python 3.11
+            error.add_note(f"basetrainer: at epoch {self.epoch}, step {self.position.step}")
+        try:
+            self.on_exception(error, logs)
+        except Exception:
+            logger.exception("on_exception failed too; the first error follows")

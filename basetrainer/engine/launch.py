@@ -1,0 +1,227 @@
+"""launch(): start one process per device, wait for them, and turn failures into exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import torch
+
+from basetrainer.engine.worker import first_failure, run_in_group, work
+from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError
+
+logger = logging.getLogger(__name__)
+
+StartMethod = Literal["spawn", "fork", "forkserver"]
+
+
+def launch(
+    main_func: Callable[..., Any],
+    num_gpus_per_machine: int,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str | None = None,
+    distributed: bool = True,
+    args: Sequence[Any] = (),
+    *,
+    start_method: StartMethod = "spawn",
+    startup_timeout: float = 60.0,
+    stall_timeout: float = 600.0,
+) -> Any:
+    """Run ``main_func(*args)`` in one process per device and return what rank 0 returned.
+
+    With one process in all, or ``distributed=False``, it is called in this process. Inside
+    ``torchrun`` (or anything else that sets its variables) this process joins the group it finds.
+
+    Args:
+        main_func: At the top level of a module, so that the new processes find it.
+        num_gpus_per_machine: Processes on this machine: one per id of ``gpu_id``. NCCL connects
+            them on GPUs, gloo on a machine without.
+        num_machines: Machines of the run.
+        machine_rank: Which one this is, from 0.
+        dist_url: ``tcp://HOST:PORT`` of machine 0. None or ``auto`` picks a free port, on one
+            machine only; there, a port in use is replaced.
+        distributed: Whether to start processes at all.
+        args: Arguments of ``main_func``; they and the function must pickle.
+        start_method: ``spawn``, ``forkserver`` or ``fork`` (which is unsafe once CUDA was used).
+        startup_timeout: Seconds within which all processes must meet.
+        stall_timeout: Seconds after which a process that waits for another one gives up.
+
+    Raises:
+        SystemExit: For an error of basetrainer, after printing its one message: 2 for a wrong
+            setting, 1 for a failed process. In an interactive session the error itself is raised.
+    """
+    os.environ.setdefault("BASETRAINER_START_TIME", datetime.now().isoformat())
+    num_processes = num_machines * num_gpus_per_machine
+    try:
+        if distributed and "TORCHELASTIC_RUN_ID" in os.environ:
+            return run_in_group(main_func, args, startup_timeout, stall_timeout)
+        if not distributed or num_processes <= 1:
+            if distributed:
+                logger.info("one process: gpu_id names one device")
+            return main_func(*args)
+        _check(num_gpus_per_machine, num_machines, machine_rank, dist_url, main_func, args)
+        settings = _settings(
+            num_gpus_per_machine,
+            num_machines,
+            machine_rank,
+            dist_url,
+            start_method,
+            startup_timeout,
+        )
+        return _start(settings, main_func, args, startup_timeout, stall_timeout)
+    except BaseTrainerError as error:
+        if _is_interactive():
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(error.exit_code) from None
+
+
+def _check(
+    num_local: int,
+    num_machines: int,
+    machine_rank: int,
+    dist_url: str | None,
+    main_func: Callable[..., Any],
+    args: Sequence[Any],
+) -> None:
+    """Refuse what cannot start, before anything does."""
+    if torch.accelerator.is_available() and num_local > torch.accelerator.device_count():
+        raise ConfigError(
+            f"gpu_id asks for {num_local} devices, but this machine has "
+            f"{torch.accelerator.device_count()}."
+        )
+    if not 0 <= machine_rank < num_machines:
+        raise ConfigError(f"machine_rank: {machine_rank} must be 0 to {num_machines - 1}.")
+    if num_machines > 1 and dist_url in (None, "auto"):
+        raise ConfigError(
+            f"{num_machines} machines need an address to meet: "
+            f"dist_url='tcp://HOST:PORT' of machine 0."
+        )
+    try:
+        pickle.dumps((main_func, tuple(args)))
+    except Exception as error:
+        raise ConfigError(
+            f"launch() cannot hand {getattr(main_func, '__name__', main_func)!r} and its "
+            f"arguments to new processes: {error}. Define the function at the top level of a file "
+            f"(not in a notebook, not as a lambda), and keep loaders and open files out of its "
+            f"arguments."
+        ) from error
+
+
+def _settings(
+    num_local: int,
+    num_machines: int,
+    machine_rank: int,
+    dist_url: str | None,
+    start_method: StartMethod,
+    startup_timeout: float,
+) -> dict[str, Any]:
+    """Return the arguments of torch's LaunchConfig."""
+    common = {
+        "min_nodes": num_machines,
+        "max_nodes": num_machines,
+        "nproc_per_node": num_local,
+        # Unique per launch: two runs that name the same port must not meet.
+        "run_id": f"basetrainer-{uuid.uuid4().hex}",
+        "max_restarts": 0,
+        "start_method": start_method,
+        "rdzv_configs": {"timeout": int(startup_timeout)},
+    }
+    if num_machines == 1:
+        port = _free_port(dist_url)
+        return common | {
+            "rdzv_backend": "c10d",
+            "rdzv_endpoint": f"127.0.0.1:{port}",
+            "local_addr": "127.0.0.1",
+        }
+    host, port = _address(str(dist_url))
+    configs = {"timeout": int(startup_timeout), "rank": machine_rank}
+    return common | {
+        "run_id": "basetrainer",  # the machines must agree on it
+        "rdzv_backend": "static",
+        "rdzv_endpoint": f"{host}:{port}",
+        "rdzv_configs": configs,
+    }
+
+
+def _address(dist_url: str) -> tuple[str, int]:
+    """Return host and port of ``tcp://HOST:PORT``."""
+    try:
+        parts = urlsplit(dist_url if "//" in dist_url else f"//{dist_url}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or port is None:
+        raise ConfigError(f"dist_url: {dist_url!r} must look like tcp://127.0.0.1:28661.")
+    return host, port
+
+
+def _free_port(dist_url: str | None) -> int:
+    """Return the port that was asked for if it is free, else one that is."""
+    wanted = 0 if dist_url in (None, "auto") else _address(str(dist_url))[1]
+    for port in (wanted, 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            if wanted and found != wanted:
+                logger.info(
+                    "port %d of dist_url is in use; port %d is taken instead", wanted, found
+                )
+            return found
+    raise LaunchError("No free port on 127.0.0.1.")
+
+
+def _start(
+    settings: dict[str, Any],
+    main_func: Callable[..., Any],
+    args: Sequence[Any],
+    startup_timeout: float,
+    stall_timeout: float,
+) -> Any:
+    """Start the processes through torch's elastic agent, and wait for them."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    agent_log = logging.getLogger("torch.distributed.elastic")
+    level = agent_log.level
+    with tempfile.TemporaryDirectory(prefix="basetrainer-") as folder:
+        config = LaunchConfig(**settings, logs_specs=DefaultLogsSpecs(log_dir=folder))
+        agent_log.setLevel(logging.CRITICAL)  # it tells every failure twice; we tell it once
+        try:
+            results = elastic_launch(config, work)(
+                folder, main_func, tuple(args), startup_timeout, stall_timeout
+            )
+        except ChildFailedError as error:
+            raise (first_failure(folder) or LaunchError(_describe(error))) from None
+        finally:
+            agent_log.setLevel(level)
+    # The main process of the run is on machine 0.
+    result = results.get(0)
+    return None if result is None else pickle.loads(result)
+
+
+def _describe(error: Any) -> str:
+    """Describe a process that ended without a word."""
+    rank, failure = error.get_first_failure()
+    by = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
+    return f"Rank {rank} ended with {by} (process {failure.pid})."
+
+
+def _is_interactive() -> bool:
+    """Whether a person would lose his session by an exit."""
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules

@@ -1,0 +1,28 @@
+"""Position: where in the run the engine is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Position:
+    """Three counters that say how far the training has come.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Batches of this rank that the running epoch has seen.
+        update: Optimizer steps since the beginning of the run.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    update: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the counters as plain numbers."""
+        return {"epoch": self.epoch, "step": self.step, "update": self.update}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Take the counters from :meth:`state_dict`."""
+        self.epoch, self.step, self.update = state["epoch"], state["step"], state["update"]

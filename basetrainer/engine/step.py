@@ -1,0 +1,168 @@
+"""Step: what happens with one batch, from the device to the changed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from basetrainer.distributed.context import DistContext
+from basetrainer.distributed.strategy import no_sync
+from basetrainer.engine.base import Base
+from basetrainer.engine.config import EngineConfig
+from basetrainer.engine.losses import check_step, total_loss
+from basetrainer.engine.nonfinite import NonFiniteGuard
+from basetrainer.engine.position import Position
+from basetrainer.engine.updater import Updater
+from basetrainer.utils.torch_tools import batch_size, move_to_device
+
+
+class Step(Base):
+    """One training step, in parts that a subclass may replace; knows no epoch and no loader.
+
+    Args:
+        cfg: See :class:`~basetrainer.engine.engine.Engine`.
+    """
+
+    def __init__(self, cfg: Any = None) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.config = EngineConfig.from_cfg(cfg)
+        self.context = DistContext.current(self.config.gpu_id)
+        self.device = self.context.device
+        self.accumulate_steps = self.config.accumulate_steps
+        self.position = Position()
+        self.epoch = 0
+        self.model: Any = None  # an nn.Module; Any, so that trainer.model.module type-checks
+        self.criterion: Any = None
+        self.optimizer: Any = None  # an Optimizer, or a dict, list or tuple of them
+        self._window_ends = True  # whether an optimizer step follows the running batch
+        self._nominal_count = 1.0
+        self._updaters: dict[int, Updater] = {}
+        self._guard = NonFiniteGuard() if self.config.on_nonfinite == "raise" else None
+
+    def train_step(self, inputs: Any) -> tuple[Any, Any]:
+        """Learn from one batch: forward, backward and, at a window's end, the optimizer's step.
+
+        Override it for several optimizers: compute a loss, call :meth:`update` with it and its
+        optimizer, compute the next one. Mixed precision, accumulation and clipping go along.
+
+        Args:
+            inputs: A batch, on the device.
+
+        Returns:
+            ``(outputs, losses)`` for the callbacks.
+        """
+        with self.forward_context():
+            returned = self.run_step(inputs)
+        if self.position.step == 0:
+            check_step(returned)
+        outputs, losses = returned
+        self.update(losses, self.loss_count(inputs, outputs, losses))
+        return outputs, losses
+
+    def run_step(self, inputs: Any) -> tuple[Any, Any]:
+        """Compute outputs and losses of one batch, in training and in evaluation.
+
+        Args:
+            inputs: A batch, on the device; here ``(data, targets)``.
+
+        Returns:
+            ``(outputs, losses)``. Losses may be a scalar tensor, or a dict, list or tuple of
+            them; they are summed for the backward pass and given to the callbacks as they are.
+        """
+        data, targets = inputs
+        outputs = self.model(data)
+        return outputs, self.criterion(outputs, targets)
+
+    def loss_count(self, inputs: Any, outputs: Any, losses: Any) -> float | Tensor:
+        """Over how many things the losses of this batch were averaged.
+
+        By default the samples of the batch. Override it where that is not so, for example for a
+        loss over the pixels that are not masked: return their number (a number, or a scalar
+        tensor, which is not read on the host). Accumulation, several ranks and the recorders
+        weigh by it.
+        """
+        return batch_size(inputs)
+
+    def update(
+        self, losses: Any, count: float | Tensor = 1.0, optimizer: Optimizer | None = None
+    ) -> None:
+        """Minimise the sum of ``losses``: backward and, at a window's end, the optimizer's step.
+
+        Args:
+            losses: As ``run_step`` returns them.
+            count: Over how many things they were averaged; see :meth:`loss_count`.
+            optimizer: One of several; gradients then go to its parameters alone. By default
+                the only one.
+        """
+        if self._guard is not None:
+            self._guard.watch(losses, count, self.epoch, self.position.step)
+        updater = self._updater(self.optimizer if optimizer is None else optimizer)
+        updater.backward(total_loss(losses), count, only_own=optimizer is not None)
+        if self._window_ends:
+            updater.step()
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """What a training forward pass runs in: its precision, and whether ranks synchronise."""
+        if self._window_ends or self.context.world_size == 1:
+            return self.precision()
+        return self._unsynchronised()
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The autocast context that ``amp`` asks for, or nothing."""
+        if self.config.amp is None:
+            return nullcontext()
+        dtype = torch.bfloat16 if self.config.amp == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype)
+
+    def to_device(self, inputs: Any) -> Any:
+        """Move a batch to the device; tensors in lists, tuples and dicts too."""
+        if self.device.type == "cpu" and not self.config.channels_last:
+            return inputs
+        return move_to_device(inputs, self.device, channels_last=self.config.channels_last)
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimizer, or all of them."""
+        if self.optimizer is None:
+            return []
+        if isinstance(self.optimizer, dict):
+            return list(self.optimizer.values())
+        return (
+            list(self.optimizer) if isinstance(self.optimizer, (list, tuple)) else [self.optimizer]
+        )
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first parameter group of the (first) optimizer."""
+        optimizer = self.optimizer
+        if not hasattr(optimizer, "param_groups"):
+            optimizer = next(iter(self.optimizers), None)
+        return float(optimizer.param_groups[0]["lr"]) if optimizer is not None else 0.0
+
+    def check_finite(self) -> None:
+        """Read the losses held since the last log point; called before anything is saved.
+
+        Raises:
+            NonFiniteError: If one is NaN or infinite, unless ``on_nonfinite`` says otherwise.
+        """
+        if self._guard is not None:
+            self._guard.check()
+
+    def _updater(self, optimizer: Optimizer) -> Updater:
+        """Return the optimizer's updater, made at its first use."""
+        updater = self._updaters.get(id(optimizer))
+        if updater is None:
+            updater = Updater(optimizer, self.config, self.context, self.model, self._nominal_count)
+            self._updaters[id(optimizer)] = updater
+        return updater
+
+    @contextmanager
+    def _unsynchronised(self) -> Iterator[None]:
+        with no_sync(self.model), self.precision():
+            yield

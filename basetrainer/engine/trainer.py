@@ -1,0 +1,267 @@
+"""EngineTrainer: an engine that knows how to build itself from six ``build_*`` methods."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from basetrainer._logs import Logs, Metrics
+from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, seed_loader
+from basetrainer.distributed.strategy import (
+    build_model_parallel,
+    is_wrapped,
+    load_full_state,
+    unwrap,
+)
+from basetrainer.engine.base import Base
+from basetrainer.engine.engine import Engine
+from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.utils.torch_tools import (
+    load_state_dict,
+    set_deterministic,
+    set_env_random_seed,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class EngineTrainer(Engine):
+    """Subclass it, write the six ``build_*`` methods, call ``self.build(cfg)`` in ``__init__``.
+
+    Args:
+        cfg: See :class:`~basetrainer.engine.engine.Engine`.
+
+    Attributes:
+        train_num, test_num: Samples of the two sets; 0 where it is not known.
+        num_samples: The same as ``train_num``.
+        num_steps: Batches of one epoch of this process; 0 where it is not known.
+        is_main_process, world_size, local_rank: This process's place in the run.
+    """
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.is_main_process = self.context.is_main
+        self.world_size = self.context.world_size
+        self.local_rank = self.context.local_rank
+        self.train_num = 0
+        self.test_num = 0
+        self.num_samples = 0
+        self.num_steps = 0
+        if self.device.type != "cpu":
+            torch.accelerator.set_device_index(self.device)
+        set_env_random_seed(self.config.seed)
+        if self.config.deterministic:
+            set_deterministic()
+
+    def build(self, cfg: Any, **kwargs: Any) -> None:
+        """Build loaders, model, criterion, optimizer and callbacks, in this order.
+
+        Args:
+            cfg: Handed to each ``build_*`` method.
+            **kwargs: Likewise.
+
+        Raises:
+            ConfigError: If an epoch would have no step, or the model was not wrapped in a run of
+                several processes.
+        """
+        self.train_loader = self.build_train_loader(cfg, **kwargs)
+        self.test_loader = self.build_test_loader(cfg, **kwargs)
+        self._count()
+        self.model = self._prepare(self.build_model(cfg, **kwargs))
+        self.criterion = self.build_criterion(cfg, **kwargs)
+        if isinstance(self.criterion, nn.Module):
+            self.criterion.to(self.device)
+        self.optimizer = self.build_optimizer(cfg, **kwargs)
+        from basetrainer.callbacks.default_callbacks import add_default_callbacks
+
+        callbacks = self.build_callbacks(cfg, **kwargs) or []
+        given = [callback for callback in callbacks if callback is not None]
+        self.callbacks = add_default_callbacks(given, self.config)
+        if self.world_size > 1:
+            # Replicas start alike, but what is drawn while training (dropout) differs by rank.
+            set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
+
+    # -- yours to write ------------------------------------------------------------------------
+
+    def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        """Return the loader of training batches."""
+        raise NotImplementedError(_missing(self, "build_train_loader"))
+
+    def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        """Return the loader of test batches, or None."""
+        raise NotImplementedError(_missing(self, "build_test_loader"))
+
+    def build_model(self, cfg: Any, **kwargs: Any) -> Any:
+        """Return the model, through :meth:`build_model_parallel`."""
+        raise NotImplementedError(_missing(self, "build_model"))
+
+    def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
+        """Return the optimizer, or a dict, list or tuple of several."""
+        raise NotImplementedError(_missing(self, "build_optimizer"))
+
+    def build_criterion(self, cfg: Any, **kwargs: Any) -> Any:
+        """Return the loss, called with outputs and targets."""
+        raise NotImplementedError(_missing(self, "build_criterion"))
+
+    def build_callbacks(self, cfg: Any, **kwargs: Any) -> Sequence[Base | None] | None:
+        """Return the callbacks, ``ModelCheckpoint`` last; None entries are left out."""
+        raise NotImplementedError(_missing(self, "build_callbacks"))
+
+    # -- helpers for them ----------------------------------------------------------------------
+
+    @classmethod
+    def build_dataloader(
+        cls,
+        dataset: Any,
+        batch_size: int,
+        num_workers: int,
+        shuffle: bool = True,
+        phase: str = "train",
+        distributed: bool = True,
+        **kwargs: Any,
+    ) -> DataLoader[Any]:
+        """Make a loader; see :func:`basetrainer.data.loader.build_dataloader`."""
+        return build_dataloader(
+            dataset, batch_size, num_workers, shuffle, phase, distributed, **kwargs
+        )
+
+    @classmethod
+    def build_model_parallel(
+        cls,
+        model: nn.Module,
+        device_ids: Sequence[int] | None = None,
+        distributed: bool = True,
+        **kwargs: Any,
+    ) -> nn.Module:
+        """Spread the model; see :func:`basetrainer.distributed.strategy.build_model_parallel`."""
+        return build_model_parallel(model, device_ids, distributed, **kwargs)
+
+    # -- beside training -----------------------------------------------------------------------
+
+    def test(self, checkpoint: Any = None) -> Metrics:
+        """Evaluate only, and return the test figures that the callbacks recorded.
+
+        Args:
+            checkpoint: A file of weights, or a state dict, to load first; by default the weights
+                as they are (the averaged ones where there are such).
+
+        Raises:
+            ConfigError: If there is no test loader or no such file.
+            CheckpointError: If the weights do not fit the model.
+        """
+        if self.test_loader is None:
+            raise ConfigError("test() needs a test loader, but build_test_loader returned None.")
+        logs: Logs = {}
+        self._gather_audience()
+        self.set_model(self.model)
+        if checkpoint is None:
+            self._evaluate(self.test_loader, logs)
+        else:
+            self._load(checkpoint)
+            self._evaluate(self.test_loader, logs, with_averages=False)
+        return dict(logs.get("test") or {})
+
+    def predict(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """Yield the model's outputs batch by batch, in the order of the samples.
+
+        In a run of several processes a loader that deals its batches yields all of them on every
+        process; every process must take all.
+
+        Args:
+            loader: Batches as in training; targets, if there are any, are not looked at.
+
+        Raises:
+            ConfigError: If the loader shuffles.
+        """
+        if is_shuffled(loader):
+            raise ConfigError(
+                "predict() yields outputs in the order of the samples, but this loader shuffles. "
+                "Build it with shuffle=False."
+            )
+        batches = iter(self.batches(loader, "Predict"))
+        gathers = is_dealt(loader) and self.world_size > 1
+        while True:
+            with torch.no_grad(), self.test_weights():
+                was_training = self.model.training
+                self.model.eval()
+                found = [
+                    self.predict_step(self.to_device(batch))
+                    for batch in itertools.islice(batches, 1)
+                ]
+                self.model.train(was_training)
+            outputs = (
+                [one for rank in self.context.gather(found) for one in rank] if gathers else found
+            )
+            if not outputs:
+                return
+            yield from outputs
+
+    def predict_step(self, inputs: Any) -> Any:
+        """Return the model's outputs for one batch; the images are its first part."""
+        with self.precision():
+            return unwrap(self.model)(inputs[0] if isinstance(inputs, (list, tuple)) else inputs)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Fill the counters, and refuse an epoch without steps."""
+        if self.train_loader is None:
+            raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
+        for loader in (self.train_loader, self.test_loader):
+            seed_loader(loader, self.config.seed)
+        self.train_num = self.num_samples = _length(getattr(self.train_loader, "dataset", None))
+        self.test_num = _length(getattr(self.test_loader, "dataset", None))
+        steps = _length(self.train_loader, default=-1)
+        if steps == 0:
+            raise ConfigError(
+                f"The training loader has {self.train_num} samples but no batch, so an epoch would "
+                f"have no step. Lower batch_size, or set drop_last to False."
+            )
+        self.num_steps = self.config.steps_per_epoch or max(steps, 0)
+
+    def _prepare(self, model: nn.Module) -> nn.Module:
+        """Check how the model is spread; lay it out and compile it as asked."""
+        if not isinstance(model, nn.Module):
+            raise ConfigError(
+                f"{type(self).__name__}.build_model returned a {type(model).__name__}, not a model."
+            )
+        several = self.world_size > 1 and self.config.strategy != "single"
+        if several and not is_wrapped(model):
+            raise ConfigError(
+                f"{self.world_size} processes train, but build_model returned a model that keeps "
+                f"each replica to itself. Return self.build_model_parallel(model, cfg.gpu_id), or "
+                f"set strategy: single."
+            )
+        inner = unwrap(model)
+        if not several:
+            inner.to(self.device)
+        if self.config.channels_last:
+            inner.to(memory_format=torch.channels_last)
+        if self.config.compile:
+            inner.compile()  # in place: the keys of the state dict stay as they are
+        return model
+
+    def _load(self, checkpoint: Any) -> None:
+        state = checkpoint if isinstance(checkpoint, dict) else load_state_dict(checkpoint)
+        try:
+            load_full_state(self.model, state)
+        except RuntimeError as error:
+            raise CheckpointError(f"The weights do not fit the model: {error}") from error
+
+
+def _missing(trainer: EngineTrainer, method: str) -> str:
+    return f"{type(trainer).__name__} must implement {method}(self, cfg, **kwargs)."
+
+
+def _length(sized: Any, default: int = 0) -> int:
+    """Return ``len(sized)``, or ``default`` where it has none."""
+    try:
+        return len(sized)
+    except TypeError:
+        return default

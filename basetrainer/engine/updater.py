@@ -1,0 +1,192 @@
+"""Updater: turns the losses of one optimizer into changes of its weights."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
+
+from basetrainer.distributed.context import DistContext
+from basetrainer.distributed.strategy import is_wrapped
+from basetrainer.engine.config import EngineConfig
+from basetrainer.errors import NonFiniteError
+
+logger = logging.getLogger(__name__)
+
+
+class Updater:
+    """Backward passes and the step of one optimizer.
+
+    With accumulation or several ranks the gradients are those of the one big batch: each loss,
+    a mean over ``count`` things, is weighted by its count, and the sum of gradients is divided by
+    the sum of counts over micro-batches and ranks. Otherwise losses and gradients are not touched.
+
+    Args:
+        optimizer: The optimizer to step.
+        config: The engine's settings.
+        context: This process's place in the run.
+        model: The wrapped model; parameters of the optimizer that are not in it have their
+            gradients summed over the ranks here.
+        nominal: The count of a full micro-batch; weights are counts over this one, so that they
+            are exactly 1 in the common case.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        config: EngineConfig,
+        context: DistContext,
+        model: nn.Module | None,
+        nominal: float = 1.0,
+    ) -> None:
+        self.optimizer = optimizer
+        self.is_exact = config.accumulate_steps > 1 or context.world_size > 1
+        self.num_skipped = 0
+        self._context = context
+        self._nominal = nominal
+        self._clip = config.clip_grad_norm
+        self._skips = config.max_skips if config.on_nonfinite == "skip" else 0
+        self._skipped_in_row = 0
+        self._weight: float | Tensor | None = None  # None: no window has begun
+        self._scaler = torch.amp.GradScaler(context.device.type) if config.amp == "fp16" else None
+        self._drops_by_hand = _has_plain_zero_grad(optimizer)
+        self._in_model = (
+            {id(parameter) for parameter in model.parameters()}
+            if model is not None and is_wrapped(model)
+            else None
+        )
+
+    def backward(self, total: Tensor, count: float | Tensor, *, only_own: bool = False) -> None:
+        """Add the gradients of ``total``, a mean over ``count`` things.
+
+        Args:
+            total: The scalar to minimise.
+            count: Over how many things it was averaged; 0 leaves it out.
+            only_own: Whether gradients go to this optimizer's parameters alone; for several
+                optimizers, whose losses also reach each other's weights.
+        """
+        if self._weight is None:
+            self._drop_gradients()
+            self._weight = 0.0
+        if self.is_exact:
+            total, weight = self._weigh(total, count)
+            self._weight = self._weight + weight
+        if self._scaler is not None:
+            total = self._scaler.scale(total)
+        total.backward(inputs=self._parameters() if only_own else None)
+
+    def step(self) -> bool:
+        """Step the optimizer with the gradients of the window; return whether it did.
+
+        Raises:
+            NonFiniteError: If ``max_skips`` updates in a row were not finite.
+        """
+        weight, self._weight = self._weight, None
+        if self._scaler is not None:
+            self._scaler.unscale_(self.optimizer)
+        if self.is_exact and weight is not None:
+            self._divide(weight)
+        if (self._clip is not None or self._skips) and not self._clip_or_refuse():
+            return False
+        if self._scaler is not None:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        else:
+            self.optimizer.step()
+        return True
+
+    def state_dict(self) -> dict[str, object]:
+        """Return the scaler's state and the number of updates left out."""
+        scaler = self._scaler.state_dict() if self._scaler is not None else {}
+        return {"scaler": scaler, "num_skipped": self.num_skipped}
+
+    def _weigh(self, total: Tensor, count: float | Tensor) -> tuple[Tensor, float | Tensor]:
+        """Return ``total`` times its weight, and the weight."""
+        if isinstance(count, Tensor):
+            weight_dtype = torch.promote_types(total.dtype, torch.float32)
+            held = count.detach().to(weight_dtype) / self._nominal
+            # A mean over nothing is 0/0; it must not spoil the rest of the window.
+            return torch.where(held > 0, total, torch.zeros_like(total)) * held, held
+        weight = count / self._nominal
+        if weight == 1.0:
+            return total, weight
+        if weight == 0.0:  # every parameter takes part, so that no rank waits for this one
+            nothing = [(0.0 * parameter).sum() for parameter in self._parameters()]
+            return torch.stack(nothing).sum(), weight
+        return total * weight, weight
+
+    def _divide(self, weight: float | Tensor) -> None:
+        """Make sums of weighted gradients the gradients of the big batch's mean."""
+        gradients = self._gradients()
+        if self._context.world_size == 1 and not isinstance(weight, Tensor):
+            if weight not in (0.0, 1.0):
+                torch._foreach_div_(gradients, weight)
+            return
+        if self._in_model is not None:
+            self._average_loose_gradients(self._in_model)
+        # In the wrapped model gradients were averaged over the ranks: the sum is world times it.
+        weight = torch.as_tensor(weight, dtype=torch.float64)
+        everything = self._context.sum(weight.to(gradients[0].device) if gradients else weight)
+        scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
+        for gradient in gradients:
+            gradient.mul_(scale.to(gradient.dtype))
+
+    def _average_loose_gradients(self, in_model: set[int]) -> None:
+        """Average over the ranks what the wrapped model does not: a criterion's parameters."""
+        for parameter in self._parameters():
+            if id(parameter) not in in_model:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad.copy_(self._context.mean(parameter.grad))
+
+    def _clip_or_refuse(self) -> bool:
+        """Clip the gradients; return False if they are not finite and may be left out."""
+        parameters = [p for p in self._parameters() if p.grad is not None]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        # The one flag that on_nonfinite: skip reads per update. Gradients are the same on all
+        # ranks by now, so all decide alike.
+        if self._skips and not bool(norm.isfinite()):
+            self.num_skipped += 1
+            self._skipped_in_row += 1
+            logger.warning("update left out: its gradients are not finite (%s)", float(norm))
+            # fp16 overflows now and then by design, until the scaler has found its scale.
+            is_scaling = self._scaler is not None and self._scaler.get_scale() >= 1.0
+            if self._skipped_in_row >= self._skips and not is_scaling:
+                raise NonFiniteError(
+                    f"{self._skipped_in_row} updates in a row were not finite (max_skips: "
+                    f"{self._skips}). The weights no longer recover: lower lr or clip gradients."
+                )
+            if self._scaler is not None:
+                self._scaler.update()
+            return False
+        self._skipped_in_row = 0
+        if self._clip is not None:
+            clip_grads_with_norm_(parameters, self._clip, norm)
+        return True
+
+    def _parameters(self) -> list[nn.Parameter]:
+        """Return what the optimizer changes, as its groups are now."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self._parameters() if p.grad is not None]
+
+    def _drop_gradients(self) -> None:
+        """Forget the last window's gradients.
+
+        By hand it costs 7 us less a step than ``zero_grad``, which enters a profiler range.
+        """
+        if not self._drops_by_hand:
+            self.optimizer.zero_grad()
+            return
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+
+def _has_plain_zero_grad(optimizer: Optimizer) -> bool:
+    """Whether neither the optimizer's type nor itself overrides ``zero_grad``."""
+    return type(optimizer).zero_grad is Optimizer.zero_grad and "zero_grad" not in vars(optimizer)

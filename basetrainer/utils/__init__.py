@@ -1,0 +1,1 @@
+"""Tools with no idea what a training loop is."""

@@ -1,0 +1,94 @@
+"""Means and histories of device scalars, read on the host only when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_CHUNK = 64
+
+
+class ScalarHistory:
+    """Scalars held in the order of their steps, wherever they were computed.
+
+    Appending reads nothing on the host. Values are cloned, since the caller may reuse the
+    tensor; every 64 of them become one, so that the memory held is that of the numbers alone.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Tensor] = []
+        self._chunks: list[Tensor] = []
+
+    def append(self, value: Tensor | float) -> None:
+        """Hold one scalar; a tensor of more elements counts by its mean."""
+        if isinstance(value, Tensor):
+            value = value.detach()
+            self._held.append(value.clone() if value.ndim == 0 else value.float().mean())
+        else:
+            self._held.append(torch.tensor(value, dtype=torch.float64))
+        if len(self._held) == _CHUNK:
+            self._pack()
+
+    def drain(self) -> list[float]:
+        """Return the held scalars, oldest first, and forget them; this reads the device."""
+        self._pack()
+        chunks, self._chunks = self._chunks, []
+        return [number for chunk in chunks for number in chunk.tolist()]
+
+    def _pack(self) -> None:
+        if self._held:
+            kinds = {(value.device, value.dtype) for value in self._held}
+            if len(kinds) == 1:
+                self._chunks.append(torch.stack(self._held))
+            else:  # a float among tensors, or a device that changed
+                self._chunks.append(torch.stack([value.cpu().double() for value in self._held]))
+            self._held = []
+
+    def __len__(self) -> int:
+        return len(self._held) + sum(len(chunk) for chunk in self._chunks)
+
+
+class Mean:
+    """A weighted running mean that is settled when it is read.
+
+    Settling adds value after value in float64 in the order of the steps, so the result does not
+    depend on how often somebody looked.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.weight = 0.0
+        self._values = ScalarHistory()
+        self._weights: list[float | Tensor] = []
+
+    def add(self, value: Tensor | float, weight: float | Tensor = 1.0) -> None:
+        """Hold one value and over how many things it was averaged (1 by default)."""
+        self._values.append(value)
+        self._weights.append(weight)
+
+    def settle(self) -> None:
+        """Add what is held to the sums; this reads the device."""
+        if not self._weights:
+            return
+        weights, self._weights = self._weights, []
+        for value, weight in zip(self._values.drain(), _as_floats(weights), strict=True):
+            if weight:  # a mean over nothing is NaN and counts nothing
+                self.total += value * weight
+                self.weight += weight
+
+    def compute(self) -> float | None:
+        """Return the mean, or None if nothing was added yet."""
+        self.settle()
+        return self.total / self.weight if self.weight else None
+
+
+def _as_floats(values: Sequence[float | Tensor]) -> list[float]:
+    """Return numbers and scalar tensors as numbers, with one read of the device."""
+    if not any(isinstance(value, Tensor) for value in values):
+        return [float(value) for value in values]
+    history = ScalarHistory()
+    for value in values:
+        history.append(value)
+    return history.drain()
