@@ -1,0 +1,48 @@
+"""Callback: a ``Base`` that belongs to an engine."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import Any
+
+from torch import nn
+
+from basetrainer.distributed.context import DistContext
+from basetrainer.engine.base import Base
+from basetrainer.engine.engine import Engine
+
+
+class Callback(Base):
+    """Override the hooks that you want to hear; see :class:`~basetrainer.engine.base.Base`.
+
+    Attributes:
+        model: The model that is trained, from ``set_model`` on.
+        is_main_process: Whether this process may write files: exactly one does.
+    """
+
+    model: nn.Module | None = None
+    # Not properties: a subclass that assigns them, or never calls super().__init__(), works too.
+    _engine: weakref.ref[Engine] | None = None
+
+    @functools.cached_property
+    def is_main_process(self) -> bool:
+        """Whether this process may write files: exactly one does."""
+        return DistContext.current().is_main
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that one listens to; None before ``run()``."""
+        # A weak reference, since the engine holds its callbacks: no cycle keeps a model alive.
+        return self._engine() if self._engine is not None else None
+
+    def attach(self, engine: Engine) -> None:
+        """Remember the engine."""
+        self._engine = weakref.ref(engine)
+
+    def set_model(self, model: nn.Module) -> None:
+        """Remember the model."""
+        self.model = model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_engine"}

@@ -1,0 +1,30 @@
+"""The callbacks that keys of ``cfg`` ask for, added where the user did not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from basetrainer.callbacks.early_stop import EarlyStop
+from basetrainer.callbacks.ema import EMA
+from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.callbacks.time_limit import TimeLimit
+from basetrainer.engine.base import Base
+from basetrainer.engine.config import EngineConfig
+
+
+def add_default_callbacks(callbacks: Sequence[Base], config: EngineConfig) -> list[Base]:
+    """Return the callbacks with those that ``config`` asks for, before ModelCheckpoint.
+
+    A kind of callback that the user already gave is not added.
+    """
+    wanted: list[Base] = []
+    if config.ema_decay is not None:
+        wanted.append(EMA(config.ema_decay))
+    if config.early_stop is not None:
+        wanted.append(EarlyStop(config.early_stop, config.early_stop_indicator))
+    if config.max_minutes is not None:
+        wanted.append(TimeLimit(config.max_minutes))
+    missing = [one for one in wanted if not any(isinstance(own, type(one)) for own in callbacks)]
+    is_saver = [isinstance(one, ModelCheckpoint) for one in callbacks]
+    place = is_saver.index(True) if any(is_saver) else len(callbacks)
+    return [*callbacks[:place], *missing, *callbacks[place:]]

@@ -1,0 +1,80 @@
+"""LossesRecorder: the mean of one loss per phase."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from basetrainer._logs import Metrics
+from basetrainer.callbacks.recorder import Recorder, Tally
+from basetrainer.distributed.context import DistContext
+from basetrainer.engine.losses import named_losses
+from basetrainer.utils.meters import Mean
+
+
+class NamedMeans(Tally):
+    """The mean of each loss, weighted by samples (by ``Engine.loss_count``, in general)."""
+
+    def __init__(self) -> None:
+        self.means: dict[str, Mean] = {}
+
+    def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
+        """Hold each loss of a batch."""
+        for name, value in named_losses(losses):
+            mean = self.means.get(name)
+            if mean is None:
+                mean = self.means[name] = Mean()
+            mean.add(value, count)
+
+    def reduce(self, context: DistContext) -> None:
+        """Add the sums and weights of all ranks, in the order of the ranks."""
+        for mean in self.means.values():
+            mean.settle()
+        mine = {name: (mean.total, mean.weight) for name, mean in self.means.items()}
+        self.means = {}
+        for sums in context.gather(mine):
+            for name, (total, weight) in sums.items():
+                mean = self.means.setdefault(name, Mean())
+                mean.total += total
+                mean.weight += weight
+
+    def computed(self) -> dict[str, float]:
+        """Return the mean of each loss that has one."""
+        means = {name: mean.compute() for name, mean in self.means.items()}
+        return {name: mean for name, mean in means.items() if mean is not None}
+
+    def figures(self) -> Metrics:
+        """Return the means by name."""
+        return self.computed()
+
+
+class _TotalMean(NamedMeans):
+    """The mean of the sum of the losses."""
+
+    def __init__(self, indicator: str) -> None:
+        super().__init__()
+        self._indicator = indicator
+
+    def figures(self) -> Metrics:
+        means = self.computed()
+        return {self._indicator: sum(means.values())} if means else {}
+
+
+class LossesRecorder(Recorder):
+    """Writes the mean loss into ``logs["train"|"test"][indicator]``.
+
+    The mean is over samples, not over batches: a smaller last batch counts less. Several losses
+    (a dict, list or tuple) count by their sum.
+
+    Args:
+        indicator: The figure's name.
+    """
+
+    def __init__(self, indicator: str = "loss") -> None:
+        super().__init__()
+        self.indicator = indicator
+
+    def new_tally(self) -> Tally:
+        """Return an empty mean."""
+        return _TotalMean(self.indicator)

@@ -1,0 +1,280 @@
+"""ModelCheckpoint: which weights are written, which are the best, which are deleted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from basetrainer._logs import Logs
+from basetrainer._names import nearest
+from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.monitor import Monitor
+from basetrainer.distributed.strategy import full_state, load_full_state
+from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.utils.file_utils import create_dir, write_atomically
+from basetrainer.utils.torch_tools import load_state_dict
+
+_NAMED = re.compile(r"_(\d{3,})(?:_(-?[\d.]+|-?inf))?\.pth$")
+
+
+class ModelCheckpoint(Callback):
+    """Writes weights at the end of each epoch; comes last among the callbacks.
+
+    - ``model_optimizer.pth``: ``{"epoch", "model", "optimizer"}`` of the last epoch (from 0).
+    - ``latest_model_EEE_V.VVVV.pth``: the weights of the last epoch.
+    - ``model_EEE_V.VVVV.pth``: those of the epochs that ``start_save`` asks for.
+    - ``best_model_EEE_V.VVVV.pth``: those of the best epoch.
+
+    EEE is the epoch, V the figure (left out of the names if there is none). Each file is written
+    whole or not at all. All but the first are plain state dicts of the user's model; with averaged
+    weights (``ema_decay``) they hold those that were tested.
+
+    Args:
+        model: May be wrapped.
+        optimizer: One, or a dict, list or tuple of several.
+        moder_dir: The folder; ``model_dir`` is the same.
+        epochs: Number of epochs of the run.
+        start_save: From which epoch on every ``model_*`` stays; -1 keeps those of the last
+            ``model_nums`` epochs, 0 writes nothing but the best model.
+        best_save: From which epoch on the best model is looked for.
+        indicator: Which figure of the logs is compared; test figures where there are any. "" looks
+            for no best model.
+        inverse: Whether smaller is better.
+        logger: Where lines go; by default the module's own logger.
+        model_nums: See ``start_save``.
+        mode: ``min`` or ``max``, in place of ``inverse``.
+        model_dir: In place of ``moder_dir``.
+
+    Raises:
+        ConfigError: If no folder is given, or it cannot be written.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        moder_dir: str | os.PathLike[str] | None = None,
+        epochs: int = 0,
+        start_save: int | None = -1,
+        best_save: int = -1,
+        indicator: str = "",
+        inverse: bool = False,
+        logger: logging.Logger | None = None,
+        model_nums: int = 10,
+        *,
+        mode: str | None = None,
+        model_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        folder = moder_dir if moder_dir is not None else model_dir
+        if folder is None:
+            raise ConfigError("ModelCheckpoint needs a folder: model_dir=...")
+        self.model = model
+        self.optimizer = optimizer
+        self.model_dir = Path(folder)
+        self.epochs = epochs
+        self.start_save = -1 if start_save is None else start_save
+        self.best_save = best_save
+        self.model_nums = model_nums
+        self.monitor = Monitor(indicator, mode or ("min" if inverse else "max"))
+        self.logger = logger or logging.getLogger(__name__)
+        self._own: dict[str, Path] = {}  # the file of each kind that the next one replaces
+        self._saved_update = -1
+        if self.is_main_process:
+            create_dir(str(self.model_dir))
+
+    @property
+    def indicator(self) -> str:
+        """The figure that is compared."""
+        return self.monitor.indicator
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Warn of callbacks that come later, whose figures would not be seen."""
+        callbacks = list(self.engine.callbacks) if self.engine is not None else [self]
+        behind = [type(one).__name__ for one in callbacks[callbacks.index(self) + 1 :]]
+        if behind:
+            self.logger.warning(
+                "ModelCheckpoint should be the last callback: what %s does at an epoch's end "
+                "comes after the save",
+                ", ".join(behind),
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write what is due."""
+        figure = self._read_figure(logs)
+        is_best = (
+            figure is not None
+            and epoch >= self.best_save
+            and self.monitor.is_new_best(figure, epoch)
+        )
+        keeps_all = self.start_save != 0
+        if keeps_all:
+            self._save_optimizer(epoch)
+        if not (keeps_all or is_best):
+            return
+        with self._tested_weights():
+            # Collective where the model is sharded: every rank must get here.
+            state = full_state(self.model) if self.model is not None else {}
+            if not self.is_main_process:
+                return
+            if keeps_all:
+                self._replace("latest_model", epoch, figure, state)
+                if epoch >= (self.start_save if self.start_save > 0 else self._first_kept):
+                    self._write("model", epoch, figure, state)
+            if is_best and figure is not None:
+                path = self._replace("best_model", epoch, figure, state)
+                self._remove_worse(path, figure)
+                self.logger.info("save best_model:%s", path, extra={"file_only": True})
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Write the weights of a run that was stopped within an epoch."""
+        engine = self.engine
+        if engine is None or self.start_save == 0 or not engine.position.step:
+            return
+        self._save_optimizer(engine.epoch - 1)  # the running epoch is not finished
+        with self._tested_weights():
+            if self.is_main_process and self.model is not None:
+                self._replace("latest_model", engine.epoch, None, full_state(self.model))
+
+    def resume_model(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        resume: str | os.PathLike[str] | None,
+        strict: bool = True,
+    ) -> tuple[nn.Module, Optimizer | None, int]:
+        """Load what an earlier run wrote.
+
+        Args:
+            model: Changed in place; may be wrapped.
+            optimizer: Changed in place, if the file holds its state.
+            resume: A folder with ``model_optimizer.pth``, that file, or a file of weights; nothing
+                loads nothing.
+            strict: Whether all keys must match.
+
+        Returns:
+            ``(model, optimizer, start_epoch)``: the first epoch that is still to be trained.
+
+        Raises:
+            ConfigError: If ``resume`` does not exist.
+            CheckpointError: If the file is damaged or does not fit.
+        """
+        if not resume:
+            return model, optimizer, 0
+        path = Path(resume)
+        path = path / "model_optimizer.pth" if path.is_dir() else path
+        state = load_state_dict(path)
+        try:
+            load_full_state(model, state, strict=strict)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} does not fit the model: {error}") from error
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if "epoch" not in found:
+            return model, optimizer, 0
+        if optimizer is not None and found.get("optimizer"):
+            optimizer.load_state_dict(found["optimizer"])
+        return model, optimizer, int(found["epoch"]) + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best figure so far."""
+        return dict(self.monitor.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back the best figure."""
+        self.monitor.load_state_dict(state)
+
+    @property
+    def _first_kept(self) -> int:
+        """With ``start_save=-1``: the first of the last ``model_nums`` epochs."""
+        return self.epochs - self.model_nums
+
+    def _read_figure(self, logs: Logs | None) -> float | None:
+        """Return the figure of this epoch's test, or of its training without a test loader."""
+        engine = self.engine
+        has_tests = engine is not None and engine.test_loader is not None
+        if has_tests and not (logs or {}).get("test"):
+            return None  # not evaluated in this epoch: train figures must not stand in
+        figure = self.monitor.read(logs)
+        if figure is None and self.indicator:
+            known = _names(logs)
+            meant = nearest(self.indicator, known)
+            self.logger.warning(
+                "ModelCheckpoint: no figure is called %r, so there is no best model.%s Known: %s",
+                self.indicator,
+                f" Did you mean {meant!r}?" if meant else "",
+                ", ".join(known) or "none",
+            )
+        return figure
+
+    def _tested_weights(self) -> Any:
+        from contextlib import nullcontext
+
+        return self.engine.test_weights() if self.engine is not None else nullcontext()
+
+    def _save_optimizer(self, epoch: int) -> None:
+        if self.model is None or not self.is_main_process:
+            return
+        state = {
+            "epoch": epoch,
+            "model": full_state(self.model),
+            "optimizer": _optimizer_state(self.optimizer),
+        }
+        _save(self.model_dir / "model_optimizer.pth", state)
+
+    def _write(self, kind: str, epoch: int, figure: float | None, state: dict[str, Any]) -> Path:
+        value = "" if figure is None else f"_{figure:.4f}"
+        path = self.model_dir / f"{kind}_{epoch:03d}{value}.pth"
+        _save(path, state)
+        return path
+
+    def _replace(self, kind: str, epoch: int, figure: float | None, state: dict[str, Any]) -> Path:
+        """Write the file of a kind, then remove the one that this run wrote before."""
+        path = self._write(kind, epoch, figure, state)
+        before = self._own.get(kind)
+        if before is None and kind == "latest_model":
+            for stale in self.model_dir.glob("latest_model_*.pth"):
+                if stale != path:
+                    stale.unlink(missing_ok=True)
+        elif before is not None and before != path:
+            before.unlink(missing_ok=True)
+        self._own[kind] = path
+        return path
+
+    def _remove_worse(self, kept: Path, figure: float) -> None:
+        """Remove the best models of earlier runs in this folder that are worse than this one."""
+        for path in self.model_dir.glob("best_model_*.pth"):
+            named = _NAMED.search(path.name)
+            value = float(named[2]) if named and named[2] else None
+            if path != kept and value is not None and self.monitor.is_better(figure, value):
+                path.unlink(missing_ok=True)
+
+
+def _optimizer_state(optimizer: Any) -> Any:
+    """Return the state of one optimizer, or of several in the same structure."""
+    if isinstance(optimizer, dict):
+        return {name: one.state_dict() for name, one in optimizer.items()}
+    if isinstance(optimizer, (list, tuple)):
+        return [one.state_dict() for one in optimizer]
+    return optimizer.state_dict() if optimizer is not None else None
+
+
+def _names(logs: Logs | None) -> list[str]:
+    """Return the names of all figures in the logs."""
+    names: dict[str, None] = {}
+    for phase in ("test", "train"):
+        for name, value in ((logs or {}).get(phase) or {}).items():
+            names[name] = None
+            if isinstance(value, dict):
+                names.update(dict.fromkeys(value))
+    return list(names)
+
+
+def _save(path: Path, state: Any) -> None:
+    write_atomically(path, lambda file: torch.save(state, file))

@@ -1,0 +1,84 @@
+"""MultiLossesRecorder: the mean of each of several losses, in groups with totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from basetrainer._logs import Metrics
+from basetrainer._names import nearest
+from basetrainer.callbacks.losses_recorder import NamedMeans
+from basetrainer.callbacks.recorder import Recorder, Tally
+from basetrainer.errors import UsageError
+
+
+class _GroupedMeans(NamedMeans):
+    """The means of the groups' losses."""
+
+    def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self._groups = groups
+
+    def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
+        if self.is_empty:
+            self._check(losses)
+        if self._groups:
+            losses = {name: losses[name] for names in self._groups.values() for name in names}
+        super().add(inputs, outputs, losses, count)
+
+    def figures(self) -> Metrics:
+        means = self.computed()
+        groups = self._groups or {"loss": list(means)}
+        figures = {}
+        for group, names in groups.items():
+            found = {name: means[name] for name in names if name in means}
+            if len(found) >= 2:
+                found[f"total_{group}"] = sum(found.values())
+            if found:
+                figures[group] = found
+        return figures
+
+    def _check(self, losses: Any) -> None:
+        """Say what is wrong with the losses of the first batch."""
+        if not isinstance(losses, Mapping):
+            raise UsageError(
+                f"MultiLossesRecorder needs run_step to return the losses as a dict, but got a "
+                f"{type(losses).__name__}. Use LossesRecorder for one loss."
+            )
+        for group, names in self._groups.items():
+            for name in names:
+                if name not in losses:
+                    meant = nearest(name, losses)
+                    hint = f" Did you mean {meant!r}?" if meant else ""
+                    raise UsageError(
+                        f"MultiLossesRecorder's group {group!r} names the loss {name!r}, which "
+                        f"run_step does not return.{hint} It returns: {', '.join(losses)}."
+                    )
+
+
+class MultiLossesRecorder(Recorder):
+    """Writes the mean of each loss into ``logs[phase][group][name]``, and totals.
+
+    ``{"loss": ["l1", "l2"]}`` gives ``logs[phase]["loss"] = {"l1": ..., "l2": ...,
+    "total_loss": ...}``; ``total_GROUP`` is there only for two losses or more.
+
+    Args:
+        indicators: Groups of names of losses; by default every loss that ``run_step`` returns, in
+            a group ``loss``.
+
+    Raises:
+        UsageError: At the first batch, if the losses are no dict or a name is not among them.
+    """
+
+    def __init__(self, indicators: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__()
+        self.indicators = {
+            group: [names] if isinstance(names, str) else list(names)
+            for group, names in (indicators or {}).items()
+        }
+
+    def new_tally(self) -> Tally:
+        """Return empty means."""
+        return _GroupedMeans(self.indicators)

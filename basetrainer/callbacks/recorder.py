@@ -1,0 +1,122 @@
+"""Recorder: figures of a phase, tallied batch by batch and written into ``logs`` when read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from basetrainer._logs import Logs, Metrics, Phase, phase_metrics
+from basetrainer.callbacks.callbacks import Callback
+from basetrainer.data.loader import is_dealt
+from basetrainer.distributed.context import DistContext
+from basetrainer.utils.torch_tools import batch_size
+
+
+class Tally(ABC):
+    """What one recorder has counted in one phase; reads nothing on the host while it adds."""
+
+    is_empty = True
+
+    @abstractmethod
+    def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
+        """Take in one batch, whose losses were averaged over ``count`` things."""
+
+    @abstractmethod
+    def reduce(self, context: DistContext) -> None:
+        """Take in what the other ranks counted; collective, also on a rank that is empty."""
+
+    @abstractmethod
+    def figures(self) -> Metrics:
+        """Return the figures, up to date; nothing if nothing was counted."""
+
+    def write(self, metrics: Metrics) -> None:
+        """Write the figures into ``metrics``."""
+        metrics.update(self.figures())
+
+
+class Recorder(Callback, ABC):
+    """A callback that tallies each phase anew and writes figures into ``logs[phase]``.
+
+    Inside an epoch train figures are those of this process. They are reduced over the ranks when
+    the epoch's training is over, test figures when the evaluation is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tallies: dict[Phase, Tally] = {}
+
+    @abstractmethod
+    def new_tally(self) -> Tally:
+        """Return an empty tally for the phase that begins."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Forget the last epoch's training."""
+        self._start("train", logs)
+
+    def on_train_summary(
+        self,
+        inputs: Any,
+        outputs: Any,
+        losses: Any,
+        epoch: int,
+        step: int,
+        logs: Logs | None = None,
+    ) -> None:
+        """Take in a training batch."""
+        self._add("train", inputs, outputs, losses, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Settle the training figures, and start the test ones."""
+        self._finish("train", logs, sums_ranks=True)
+        self._start("test", logs)
+
+    def on_test_summary(
+        self,
+        inputs: Any,
+        outputs: Any,
+        losses: Any,
+        epoch: int,
+        batch: int,
+        logs: Logs | None = None,
+    ) -> None:
+        """Take in a test batch."""
+        self._add("test", inputs, outputs, losses, logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Settle the test figures."""
+        engine = self.engine
+        self._finish("test", logs, sums_ranks=engine is not None and is_dealt(engine.test_loader))
+
+    def _start(self, phase: Phase, logs: Logs | None) -> None:
+        old = self._tallies.pop(phase, None)
+        if old is not None and not old.is_empty:
+            phase_metrics(logs, phase).remove_source(old.write)
+        self._tallies[phase] = self.new_tally()
+
+    def _add(self, phase: Phase, inputs: Any, outputs: Any, losses: Any, logs: Logs | None) -> None:
+        tally = self._tallies.get(phase)
+        if tally is None:  # a loop of the user's own, without on_epoch_begin
+            tally = self._tallies[phase] = self.new_tally()
+        engine = self.engine
+        count = batch_size(inputs) if engine is None else engine.loss_count(inputs, outputs, losses)
+        tally.add(inputs, outputs, losses, count)
+        if tally.is_empty:
+            tally.is_empty = False
+            phase_metrics(logs, phase).add_source(tally.write)
+
+    def _finish(self, phase: Phase, logs: Logs | None, *, sums_ranks: bool) -> Metrics:
+        """Write the phase's last figures and return them."""
+        tally = self._tallies.pop(phase, None)
+        if tally is None:
+            return {}
+        if not tally.is_empty:
+            phase_metrics(logs, phase).remove_source(tally.write)
+        engine = self.engine
+        if sums_ranks and engine is not None and engine.context.world_size > 1:
+            tally.reduce(engine.context)  # Collective: every rank must get here.
+        figures = tally.figures()
+        if figures:
+            phase_metrics(logs, phase).update(figures)
+        return figures

@@ -1,0 +1,189 @@
+"""AccuracyRecorder: accuracy per phase, report and confusion matrix of the evaluation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from basetrainer._logs import Logs, Metrics
+from basetrainer.callbacks.monitor import Monitor
+from basetrainer.callbacks.recorder import Recorder, Tally
+from basetrainer.distributed.context import DistContext
+from basetrainer.errors import UsageError
+from basetrainer.metric.functional import accuracy, confusion_counts, report
+from basetrainer.utils.file_utils import create_dir, write_atomically
+
+_HELD_BYTES = 1 << 20
+"""How many bytes of outputs are held before they are counted."""
+
+_MATRIX_CLASSES = 2048
+"""Up to how many classes there is a confusion matrix; it then takes 32 MiB."""
+
+
+class ConfusionTally(Tally):
+    """Hits and, unless there are too many classes, a confusion matrix.
+
+    Its cost does not depend on how many samples were seen. Small outputs are copied and held, and
+    counted together; nothing is read on the host before the figures are.
+    """
+
+    def __init__(self, indicator: str) -> None:
+        self.counts: Tensor | None = None  # hits, samples
+        self.matrix: Tensor | None = None
+        self._indicator = indicator
+        self._held: list[tuple[Tensor, Tensor]] = []
+        self._held_bytes = 0
+
+    def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
+        """Hold one batch's logits and labels."""
+        logits, labels = _logits(outputs), _labels(inputs)
+        if self.is_empty:
+            _check(logits, labels)
+        self._held.append((logits.detach().clone(), labels.detach().clone()))
+        self._held_bytes += logits.nbytes
+        if self._held_bytes > _HELD_BYTES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what is held."""
+        if not self._held:
+            return
+        held, self._held, self._held_bytes = self._held, [], 0
+        logits = torch.cat([one for one, _ in held])
+        labels = torch.cat([one for _, one in held]).to(logits.device)
+        predicted, num_classes = logits.argmax(1), logits.shape[1]
+        counts = torch.stack([(predicted == labels).sum(), (labels >= 0).sum()])
+        self.counts = counts if self.counts is None else self.counts + counts
+        if num_classes <= _MATRIX_CLASSES:
+            matrix = confusion_counts(predicted, labels, num_classes)
+            self.matrix = matrix if self.matrix is None else self.matrix + matrix
+
+    def reduce(self, context: DistContext) -> None:
+        """Add the counts of all ranks."""
+        self.settle()
+        size = max(context.gather(0 if self.matrix is None else len(self.matrix)))
+        if self.counts is None:  # a rank that had no batch
+            self.counts = torch.zeros(2, dtype=torch.int64, device=context.device)
+        self.counts = context.sum(self.counts)
+        if size:
+            if self.matrix is None:
+                self.matrix = torch.zeros((size, size), dtype=torch.int64, device=context.device)
+            self.matrix = context.sum(self.matrix)
+
+    def figures(self) -> Metrics:
+        """Return the accuracy in percent."""
+        self.settle()
+        hits, total = (0, 0) if self.counts is None else self.counts.tolist()
+        return {self._indicator: 100.0 * hits / total} if total else {}
+
+
+class AccuracyRecorder(Recorder):
+    """Writes the accuracy, in percent, into ``logs["train"|"test"][indicator]``.
+
+    Labels are ``inputs["label"]`` of a dict batch, else ``inputs[1]``; outputs are logits
+    ``(N, C)``, or a tuple whose first entry they are. At the end of each evaluation precision,
+    recall and F1 per class are logged, and ``matrix`` holds the confusion matrix.
+
+    Args:
+        target_names: The C class names, in the order of their indices, or a file with one a line.
+        indicator: The figure's name.
+        confusion_matrix: A folder that keeps ``confusion_matrix_EEE_V.VVVV.csv`` of the best epoch;
+            "" keeps none.
+
+    Raises:
+        UsageError: At the first batch, if outputs are no logits or labels no indices.
+    """
+
+    def __init__(
+        self,
+        target_names: Sequence[str] | str | None = None,
+        indicator: str = "Acc",
+        confusion_matrix: str | os.PathLike[str] = "",
+    ) -> None:
+        super().__init__()
+        if isinstance(target_names, str):
+            target_names = Path(target_names).read_text(encoding="utf-8").split()
+        self.target_names = [str(name) for name in target_names or ()]
+        self.indicator = indicator
+        self.confusion_matrix = os.fspath(confusion_matrix)
+        self.matrix: Tensor | None = None
+        self.logger = logging.getLogger(__name__)
+        self._monitor = Monitor(indicator)
+        self._kept: Path | None = None
+        self._epoch = 0
+
+    def new_tally(self) -> Tally:
+        """Return an empty confusion matrix."""
+        return ConfusionTally(self.indicator)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Remember the epoch, for the name of the file."""
+        self._epoch = epoch
+        super().on_epoch_begin(epoch, logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Log the report, and keep the confusion matrix of the best epoch."""
+        tally = self._tallies.get("test")
+        super().on_test_end(logs)
+        if not isinstance(tally, ConfusionTally) or tally.matrix is None:
+            return
+        self.matrix = tally.matrix.cpu()
+        if not self.is_main_process:
+            return
+        figure = 100.0 * (accuracy(self.matrix) or 0.0)
+        names = self._names(len(self.matrix))
+        table = report(self.matrix, names)
+        self.logger.info("%s: %.4f\n%s", self.indicator, figure, table, extra={"file_only": True})
+        if self.confusion_matrix and self._monitor.is_new_best(figure, self._epoch):
+            self._write_matrix(self.matrix, names, figure)
+
+    def _names(self, num_classes: int) -> list[str]:
+        """Return a name for each class; its index where none was given."""
+        given = self.target_names
+        return [*given[:num_classes], *(str(index) for index in range(len(given), num_classes))]
+
+    def _write_matrix(self, matrix: Tensor, names: list[str], figure: float) -> None:
+        """Write the matrix, then remove the one that it replaces."""
+        folder = Path(create_dir(self.confusion_matrix))
+        path = folder / f"confusion_matrix_{self._epoch:03d}_{figure:.4f}.csv"
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["label\\prediction", *names])
+        for name, row in zip(names, matrix.tolist(), strict=True):
+            writer.writerow([name, *row])
+        write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8")))
+        if self._kept is not None and self._kept != path:
+            self._kept.unlink(missing_ok=True)
+        self._kept = path
+
+
+def _logits(outputs: Any) -> Any:
+    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+
+
+def _labels(inputs: Any) -> Any:
+    return inputs["label"] if isinstance(inputs, Mapping) else inputs[1]
+
+
+def _check(logits: Any, labels: Any) -> None:
+    """Say what is wrong with the first batch."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UsageError(
+            f"AccuracyRecorder needs logits of shape (samples, classes) as outputs of run_step, "
+            f"but got {shape}."
+        )
+    if not isinstance(labels, Tensor) or labels.shape != logits.shape[:1]:
+        shape = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+        raise UsageError(
+            f"AccuracyRecorder needs one class index per sample, shape ({len(logits)},), as "
+            f"labels, but got {shape}."
+        )
