@@ -1,0 +1,125 @@
+"""Programs, YAML files and weights of the old package's users keep working."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+PROGRAM = Path(__file__).with_name("old_program.py")
+CONFIG = """\
+train_data: "data/train"
+net_type: "linear"
+work_dir: "work_space"
+batch_size: 8
+lr: 1e-1
+optim_type: "SGD"
+momentum: 0.9
+num_epochs: 2
+num_warn_up: 1
+num_workers: 0
+weight_decay: 0.0005
+scheduler: "multi-step"
+milestones: [ 1 ]
+gpu_id: [ {ids} ]
+log_freq: 2
+progress: True
+finetune: null
+distributed: False
+"""
+
+
+def run(*arguments: str, ids: str = "0") -> subprocess.CompletedProcess[str]:
+    Path("config.yaml").write_text(CONFIG.format(ids=ids))
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), "--config_file", "config.yaml", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env={**os.environ, "PYTHONWARNINGS": "error::DeprecationWarning:basetrainer"},
+    )
+
+
+def only_run(root: Path) -> Path:
+    (folder,) = (root / "work_space").iterdir()
+    return folder
+
+
+def test_an_old_program_leaves_what_it_always_left(tmp_path):
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("basetrainer ")
+    folder = only_run(tmp_path)
+    assert re.fullmatch(r"linear_\d{8}_\d{6}_\d{4}", folder.name)
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml",
+        "setup_config.yaml",
+        "log",
+        "model",
+    }
+    saved = yaml.safe_load((folder / "setup_config.yaml").read_text())
+    assert (saved["lr"], saved["num_classes"], saved["gpu_id"]) == (0.1, 4, [0])
+    names = {path.name for path in (folder / "model").iterdir()}
+    assert "model_optimizer.pth" in names
+    assert any(re.fullmatch(r"latest_model_001_\d+\.\d{4}\.pth", name) for name in names)
+    (best,) = (name for name in names if name.startswith("best_model_"))
+    model = torch.nn.Linear(4, 4)
+    model.load_state_dict(torch.load(folder / "model" / best))
+    with (folder / "log" / "results.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["epoch", "train-loss", "test-loss", "train-Accuracy", "test-Accuracy"]
+    assert len(rows) == 3
+    text = (folder / "log" / "train.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\|INFO   \| start train$", text, re.M)
+    assert re.search(r"\|INFO   \| test epoch:001,\{.*'Accuracy': ", text)
+    assert re.search(r"\|INFO   \| \{'lr': .*'train': \{", text)
+    assert re.search(r"\|INFO   \| save best_model:.*best_model_00", text)
+    assert list((folder / "log").glob("events.out.tfevents.*"))
+
+
+def test_a_typed_flag_beats_the_yaml_and_a_default_does_not(tmp_path):
+    done = run("--num_epochs", "1")
+    assert done.returncode == 0, done.stderr
+    saved = yaml.safe_load((only_run(tmp_path) / "setup_config.yaml").read_text())
+    assert (saved["num_epochs"], saved["batch_size"]) == (1, 8)
+
+
+@pytest.mark.distributed
+def test_an_old_program_runs_in_two_processes_into_one_folder(tmp_path):
+    done = run("--distributed", ids="0, 1")
+    assert done.returncode == 0, done.stderr
+    folder = only_run(tmp_path)
+    text = (folder / "log" / "train.log").read_text()
+    assert "num_steps         :3" in text  # 60 samples, 2 processes, batches of 8, drop_last
+    assert len([name for name in os.listdir(folder / "model") if name.startswith("best")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("num_epochs: three", ["num_epochs", "three", "config.yaml"]),
+        ("milestones: 20", ["milestones", "20", "config.yaml"]),
+        ("lr: fast", ["lr", "fast", "config.yaml"]),
+    ],
+)
+def test_a_wrong_value_ends_an_old_program_with_its_key(line, words, tmp_path):
+    key = line.partition(":")[0]
+    Path("other.yaml").write_text(re.sub(rf"^{key}: .*$", line, CONFIG.format(ids=0), flags=re.M))
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), "--config_file", "other.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ConfigError" in last
+    assert all(word.replace("config", "other") in last for word in words)
+    assert not (tmp_path / "work_space").exists()

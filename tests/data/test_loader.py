@@ -1,0 +1,167 @@
+"""Order and loaders: every sample once, whatever the sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import IterableDataset, SequentialSampler
+
+from basetrainer.data.collation import Collation
+from basetrainer.data.loader import build_dataloader, is_dealt, look_ahead, set_epoch
+from basetrainer.data.order import DealtBatches, TrainOrder, epoch_order, mix
+from basetrainer.errors import ConfigError
+from basetrainer.utils.torch_tools import batch_size
+from tests.tiny import tiny_data
+
+SIZES = {
+    "num_samples": st.integers(1, 60),
+    "batch": st.integers(1, 9),
+    "world": st.integers(1, 4),
+}
+
+
+@given(**SIZES, epoch=st.integers(0, 3), drop_last=st.booleans())
+def test_the_ranks_shares_are_those_of_the_global_batches(
+    num_samples, batch, world, epoch, drop_last
+):
+    orders = [
+        TrainOrder(num_samples, batch, drop_last=drop_last, rank=rank, world_size=world)
+        for rank in range(world)
+    ]
+    shares = []
+    for order in orders:
+        order.set_epoch(epoch)
+        shares.append(list(order))
+        assert len(shares[-1]) == len(order)
+    steps = [[share[i : i + batch] for i in range(0, len(share), batch)] for share in shares]
+    assert len({len(one) for one in steps}) == 1  # every rank takes the same number of steps
+    whole = epoch_order(num_samples, 2020, epoch).tolist()
+    seen = [sorted(one for part in parts for one in part) for parts in zip(*steps, strict=True)]
+    size = batch * world
+    expected = [sorted(whole[i : i + size]) for i in range(0, num_samples, size)]
+    left_out = (drop_last and num_samples % size) or 0 < num_samples % size < world
+    assert seen == (expected[:-1] if left_out else expected)
+
+
+@given(**SIZES, drop_last=st.booleans())
+def test_test_batches_are_dealt_whole_and_none_twice(num_samples, batch, world, drop_last):
+    dealt = [
+        list(DealtBatches(num_samples, batch, drop_last=drop_last, rank=rank, world_size=world))
+        for rank in range(world)
+    ]
+    everything = [one for rank in dealt for one in rank]
+    expected = [one.tolist() for one in torch.arange(num_samples).split(batch)]
+    if drop_last and len(expected[-1]) < batch:
+        expected.pop()
+    assert sorted(everything) == expected
+
+
+def test_neighbouring_seeds_and_epochs_give_unlike_orders():
+    orders = {
+        tuple(epoch_order(20, seed, epoch).tolist()) for seed in range(5) for epoch in range(5)
+    }
+    assert len(orders) == 25
+    assert len({mix(a, b) for a in range(50) for b in range(50)}) == 2500
+
+
+def test_an_epochs_order_does_not_touch_the_global_generator():
+    state = torch.random.get_rng_state()
+    loader = build_dataloader(tiny_data(), 4, 0)
+    list(loader)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_set_epoch_changes_the_order_and_comes_back_to_it():
+    loader = build_dataloader(tiny_data(), 12, 0)
+    batches = []
+    for epoch in (0, 1, 0):
+        set_epoch(loader, epoch)
+        batches.append(next(iter(loader))[0])
+    assert torch.equal(batches[0], batches[2])
+    assert not torch.equal(batches[0], batches[1])
+
+
+def test_a_test_loader_keeps_the_datasets_order_and_is_marked():
+    loader = build_dataloader(tiny_data(), 5, 0, shuffle=False, phase="val")
+    assert torch.equal(torch.cat([points for points, _ in loader]), tiny_data().tensors[0])
+    assert is_dealt(loader)
+    assert not is_dealt([1, 2])
+
+
+def test_a_sampler_of_the_users_and_an_iterable_dataset_are_taken_as_they_are():
+    sampler = SequentialSampler(tiny_data())
+    loader = build_dataloader(tiny_data(), 4, 0, sampler=sampler)
+    assert loader.sampler is sampler
+
+    class Stream(IterableDataset[int]):
+        def __iter__(self):
+            return iter(range(6))
+
+    assert [len(one) for one in build_dataloader(Stream(), 4, 0)] == [4, 2]
+
+
+def test_arguments_of_the_dataloader_go_through():
+    loader = build_dataloader(
+        tiny_data(), 5, 0, drop_last=True, pin_memory=False, collate_fn=Collation()
+    )
+    assert [len(points) for points, _ in loader] == [5, 5]
+    assert loader.batch_size == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: 0"),
+        ({"num_workers": -1}, "num_workers: -1"),
+        ({"phase": "valid"}, "phase: 'valid' is none of train, test, val"),
+        ({"batch_size": 13, "drop_last": True}, "13 samples for one step"),
+    ],
+)
+def test_impossible_numbers_are_refused(options, message):
+    arguments = {"batch_size": 4, "num_workers": 0, **options}
+    with pytest.raises(ConfigError, match=message):
+        build_dataloader(tiny_data(), **arguments)
+
+
+@given(st.lists(st.integers()))
+def test_look_ahead_knows_the_last_item(items):
+    found = list(look_ahead(items))
+    assert [item for item, _ in found] == items
+    assert [is_last for _, is_last in found] == [False] * (len(items) - 1) + [True] * bool(items)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "size"),
+    [
+        (torch.ones(4, 2), 4),
+        ((torch.ones(4, 2), torch.ones(4)), 4),
+        ([torch.ones(3), "x"], 3),
+        (([torch.ones(1, 2), torch.ones(2, 2)], ["a", "b"]), 2),
+        ({"name": "x", "image": torch.ones(5, 1)}, 5),
+        ({"nested": {"image": torch.ones(5)}}, 1),
+        (({"image": torch.ones(6, 1)}, 1), 6),
+        (torch.tensor(1.0), 1),
+        (3, 1),
+    ],
+)
+def test_the_size_of_a_batch_is_found(inputs, size):
+    assert batch_size(inputs) == size
+
+
+def test_collation_stacks_what_can_be_stacked_by_key_and_by_position():
+    items = [
+        {"image": torch.ones(2), "boxes": torch.ones(n, 4), "name": str(n), "id": n} for n in (1, 2)
+    ]
+    batch = Collation()(items)
+    assert batch["image"].shape == (2, 2)
+    assert [len(boxes) for boxes in batch["boxes"]] == [1, 2]
+    assert batch["name"] == ["1", "2"]
+    assert batch["id"].tolist() == [1, 2]
+    assert isinstance(Collation({"image": False})(items)["image"], list)
+    pairs = Collation()([(torch.ones(2), "a"), (torch.ones(2), "b")])
+    assert pairs[0].shape == (2, 2)
+    assert pairs[1] == ["a", "b"]
+    with pytest.raises(TypeError, match="returned a int"):
+        Collation()([1, 2])

@@ -1,0 +1,67 @@
+"""wrap and unwrap: one seam for every way of spreading a model."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import basetrainer
+from basetrainer.distributed.context import DistContext
+from basetrainer.distributed.strategy import build_model_parallel, no_sync, unwrap, wrap
+from basetrainer.engine import comm
+
+PACKAGE = Path(basetrainer.__file__).parent
+
+
+def test_on_one_device_the_model_itself_has_the_alias_module():
+    model = nn.Linear(2, 2)
+    wrapped = wrap(model, DistContext())
+    assert wrapped is model
+    assert wrapped.module is model
+    assert list(wrapped.state_dict()) == ["weight", "bias"]
+    assert [name for name, _ in wrapped.named_modules()] == [""]
+
+
+def test_the_alias_survives_deepcopy_and_pickle_and_points_to_the_copy():
+    model: Any = wrap(nn.Linear(2, 2), DistContext())
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert other.module is other
+        assert torch.equal(other.weight, model.weight)
+
+
+def test_several_ids_on_a_machine_without_gpus_are_one_process_and_said(caplog):
+    with caplog.at_level("INFO", logger="basetrainer"):
+        model = build_model_parallel(nn.Linear(2, 2), [0, 1], distributed=False)
+    assert unwrap(model) is model
+    assert "one CPU process" in caplog.text
+
+
+def test_no_sync_of_a_plain_model_does_nothing():
+    with no_sync(nn.Linear(1, 1)):
+        pass
+
+
+def test_only_one_file_names_the_wrappers():
+    pattern = re.compile(r"DataParallel|fully_shard|\.module\b")
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "strategy.py":
+            code = re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.DOTALL)
+            assert not pattern.search(code), path
+
+
+def test_without_a_group_the_functions_are_those_of_one_process():
+    assert (comm.get_world_size(), comm.get_rank(), comm.get_local_rank()) == (1, 0, 0)
+    assert comm.get_local_size() == 1
+    assert comm.is_main_process()
+    assert comm.all_gather(3) == [3]
+    assert comm.gather(3) == [3]
+    assert comm.get_device([0, 1]) == torch.device("cpu")
+    values = {"a": torch.tensor(1.0)}
+    assert comm.reduce_dict(values) is values
+    comm.synchronize()

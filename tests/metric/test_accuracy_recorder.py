@@ -1,0 +1,135 @@
+"""AccuracyRecorder: exact counts, report, confusion matrix."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from basetrainer.callbacks.accuracy_recorder import AccuracyRecorder as OldDoor
+from basetrainer.errors import UsageError
+from basetrainer.metric.accuracy_recorder import AccuracyRecorder
+from basetrainer.metric.functional import accuracy, class_scores, confusion_counts, report
+from tests.tiny import TinyTrainer, tiny_data
+
+QUIET = {"num_epochs": 1, "progress": False}
+
+pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), min_size=1, max_size=60)
+
+
+def test_both_paths_name_the_same_class():
+    assert OldDoor is AccuracyRecorder
+
+
+@given(pairs)
+def test_the_matrix_counts_each_pair_and_leaves_ignored_samples_out(samples):
+    predicted, labels = (torch.tensor(column) for column in zip(*samples, strict=True))
+    matrix = confusion_counts(predicted, labels, 5)
+    expected = np.zeros((5, 5), dtype=int)
+    for guess, label in samples:
+        if label >= 0:
+            expected[label, guess] += 1
+    assert matrix.dtype == torch.int64
+    assert matrix.tolist() == expected.tolist()
+
+
+@given(pairs)
+def test_scores_equal_scikit_learns(samples):
+    metrics = pytest.importorskip("sklearn.metrics")
+    kept = [(guess, label) for guess, label in samples if label >= 0] or [(0, 0)]
+    predicted, labels = (torch.tensor(column) for column in zip(*kept, strict=True))
+    matrix = confusion_counts(predicted, labels, 5)
+    scores = class_scores(matrix)
+    expected = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(5), zero_division=0
+    )
+    for name, column in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert scores[name].numpy() == pytest.approx(column, abs=1e-12), name
+    assert accuracy(matrix) == pytest.approx(metrics.accuracy_score(labels, predicted))
+
+
+def test_accuracy_is_in_percent_and_that_of_the_whole_set():
+    trainer = TinyTrainer(QUIET, [AccuracyRecorder(indicator="Accuracy")], batch_size=5)
+    logs = trainer.run()
+    points, labels = tiny_data().tensors
+    hits = (trainer.model(points).argmax(1) == labels).float().mean()
+    assert logs["test"]["Accuracy"] == pytest.approx(100 * float(hits))
+
+
+def test_dict_batches_and_tuple_outputs_are_understood():
+    class Dicts(TinyTrainer):
+        def run_step(self, inputs: Any) -> Any:
+            outputs, loss = super().run_step((inputs["image"], inputs["label"]))
+            return (outputs, "more"), loss
+
+        def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+            points, labels = tiny_data().tensors
+            return [{"image": points, "label": labels}]
+
+        build_test_loader = build_train_loader
+
+    logs = Dicts(QUIET, [AccuracyRecorder()]).run()
+    assert 0 <= logs["test"]["Acc"] <= 100
+
+
+def test_without_a_test_loader_there_is_no_figure_and_no_error():
+    logs = TinyTrainer(QUIET, [AccuracyRecorder()], tests=False).run()
+    assert "test" not in logs
+    assert "Acc" in logs["train"]
+
+
+def test_the_report_names_the_classes(caplog):
+    with caplog.at_level(logging.INFO, logger="basetrainer"):
+        TinyTrainer(QUIET, [AccuracyRecorder(["cat", "dog", "emu"])]).run()
+    text = caplog.text
+    assert all(name in text for name in ("cat", "dog", "emu", "macro avg", "precision"))
+
+
+def test_the_confusion_matrix_of_the_best_epoch_is_kept_alone(tmp_path):
+    recorder = AccuracyRecorder(["a", "b", "c"], confusion_matrix=tmp_path / "cm")
+    trainer = TinyTrainer({**QUIET, "num_epochs": 30}, [recorder], lr=0.3)
+    trainer.run()
+    files = list((tmp_path / "cm").iterdir())
+    assert len(files) == 1
+    assert files[0].name.endswith("_100.0000.csv")
+    rows = [line.split(",") for line in files[0].read_text().splitlines()]
+    assert rows[0] == ["label\\prediction", "a", "b", "c"]
+    assert sum(int(value) for row in rows[1:] for value in row[1:]) == 12
+    assert recorder.matrix is not None
+    assert int(recorder.matrix.diagonal().sum()) == 12
+
+
+def test_wrong_outputs_and_labels_are_explained():
+    class Flat(TinyTrainer):
+        def run_step(self, inputs: Any) -> Any:
+            outputs, loss = super().run_step(inputs)
+            return outputs[0], loss
+
+    with pytest.raises(UsageError, match=r"logits of shape \(samples, classes\)"):
+        Flat(QUIET, [AccuracyRecorder()]).run()
+
+
+def test_large_outputs_are_counted_at_once_and_small_ones_later():
+    recorder = AccuracyRecorder()
+    tally: Any = recorder.new_tally()
+    labels = torch.zeros(2, dtype=torch.long)
+    tally.add((None, labels), torch.ones(2, 5), None, 2)
+    assert tally.matrix is None
+    tally.is_empty = False
+    tally.settle()
+    wide: Any = recorder.new_tally()
+    wide.add((None, labels), torch.zeros(2, 200_000), None, 2)
+    assert wide._held == []
+    assert wide.matrix is None
+    assert wide.figures() == {"Acc": 100.0}
+
+
+def test_the_report_of_an_absent_class_has_zeros_not_nan():
+    text = report(torch.tensor([[3, 0], [0, 0]]), ["here", "absent"])
+    assert "nan" not in text
+    assert "absent     0.0000     0.0000     0.0000          0" in text

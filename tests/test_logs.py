@@ -1,0 +1,86 @@
+"""PhaseLogs: up to date however it is read; find_metric: 0.0 is a value."""
+
+from __future__ import annotations
+
+import copy
+import json
+import operator
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from basetrainer._logs import PhaseLogs, find_metric, phase_metrics
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "getitem": lambda d: d["x"] == 2,
+    "get": lambda d: d.get("x") == 2,
+    "keys": lambda d: "y" in list(d.keys()),
+    "values": lambda d: list(d.values()) == [2, 3],
+    "items": lambda d: list(d.items()) == [("x", 2), ("y", 3)],
+    "iteration": lambda d: list(d) == ["x", "y"],
+    "reversed": lambda d: list(reversed(d)) == ["y", "x"],
+    "in": lambda d: "y" in d,
+    "len": lambda d: len(d) == 2,
+    "bool": bool,
+    "eq": lambda d: d == {"x": 2, "y": 3},
+    "eq_reversed": lambda d: operator.eq({"x": 2, "y": 3}, d),
+    "ne": lambda d: operator.ne(d, {"x": 2, "y": 3}) is False,
+    "repr": lambda d: repr(d) == "{'x': 2, 'y': 3}",
+    "f-string": lambda d: f"{d}" == "{'x': 2, 'y': 3}",
+    "copy": lambda d: d.copy() == {"x": 2, "y": 3},
+    "copy.copy": lambda d: copy.copy(d) == {"x": 2, "y": 3},
+    "deepcopy": lambda d: copy.deepcopy(d) == {"x": 2, "y": 3},
+    "or": lambda d: (d | {"z": 4}) == {"x": 2, "y": 3, "z": 4},
+    "or_reversed": lambda d: ({"z": 4} | d) == {"x": 2, "y": 3, "z": 4},
+    "dict": lambda d: dict(d) == {"x": 2, "y": 3},
+    "unpacking": lambda d: {**d} == {"x": 2, "y": 3},
+    "json": lambda d: json.loads(json.dumps(d)) == {"x": 2, "y": 3},
+    "pickle": lambda d: pickle.loads(pickle.dumps(d)) == {"x": 2, "y": 3},
+    "pop": lambda d: d.pop("y") == 3,
+    "popitem": lambda d: d.popitem() == ("y", 3),
+    "setdefault": lambda d: d.setdefault("y", 9) == 3,
+}
+
+
+@pytest.mark.parametrize("way", READERS)
+def test_every_way_of_reading_is_up_to_date(way):
+    logs = PhaseLogs({"x": 1})
+    logs.add_source(lambda metrics: metrics.update({"x": 2, "y": 3}))
+    assert READERS[way](logs)
+
+
+def test_nothing_is_computed_while_nobody_looks():
+    calls = []
+    logs = phase_metrics({}, "train")
+    logs.add_source(lambda metrics: calls.append(1))
+    logs["x"] = 1
+    assert not calls
+
+
+def test_a_source_may_read_what_it_writes_into():
+    logs = PhaseLogs()
+    logs.add_source(lambda metrics: metrics.update({"a": 1}))
+    logs.add_source(lambda metrics: metrics.update({"b": metrics["a"] + 1}))
+    assert logs["b"] == 2
+    assert logs == {"a": 1, "b": 2}
+
+
+def test_a_plain_dict_of_the_users_is_taken_over():
+    logs: dict[str, Any] = {"train": {"mine": 1}}
+    phase_metrics(logs, "train").add_source(lambda metrics: metrics.update({"loss": 2}))
+    assert logs["train"] == {"mine": 1, "loss": 2}
+
+
+def test_test_figures_come_before_train_ones_and_zero_is_a_value():
+    logs = {"train": {"acc": 1.0}, "test": {"acc": 0.0}}
+    assert find_metric(logs, "acc") == 0.0
+    assert find_metric(logs, "absent") is None
+
+
+def test_a_dict_counts_as_the_sum_of_its_entries_without_totals():
+    logs = {"test": {"loss": {"a": 1.0, "b": 2.0, "total_loss": 3.0}, "more": {"c": 5.0}}}
+    assert find_metric(logs, "loss") == 3.0
+    assert find_metric(logs, "c") == 5.0
+    assert find_metric(logs, "total_loss") == 3.0
