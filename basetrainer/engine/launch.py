@@ -216,10 +216,11 @@ def _start(
 
 
 def _describe(error: Any) -> str:
-    """Describe a process that ended without a word."""
-    rank, failure = error.get_first_failure()
+    """Describe a process that ended without a word of its own."""
+    by_signal = [failure for failure in error.failures.values() if failure.exitcode < 0]
+    failure = by_signal[0] if by_signal else error.get_first_failure()[1]
     by = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
-    return f"Rank {rank} ended with {by} (process {failure.pid})."
+    return f"Rank {failure.local_rank} ended with {by} (process {failure.pid})."
 
 
 def _is_interactive() -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import pickle
+import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,12 +17,18 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, TCPStore
 
 from basetrainer import errors
 from basetrainer.errors import BaseTrainerError, LaunchError
 
 logger = logging.getLogger(__name__)
+
+_LOST_PEER = re.compile(
+    r"connection (closed|reset) by peer|connection refused|broken pipe|remote worker"
+    r"|remote process exited|socket timeout",
+    re.IGNORECASE,
+)
+"""What gloo and NCCL say when another process is gone."""
 
 
 def work(
@@ -35,11 +43,14 @@ def work(
     Returns:
         The pickled result of rank 0; None on the others.
     """
+    gc.freeze()  # a forked process must not collect what its parent left: half of it is threads
     rank = int(os.environ["RANK"])
     try:
         result = run_in_group(main_func, args, startup_timeout, stall_timeout)
     except BaseException as error:
         _leave_note(Path(folder), rank, error)
+        if _LOST_PEER.search(str(error)):
+            time.sleep(1.0)  # let the agent see how the other one ended; it then ends this one
         raise
     if rank != 0 or result is None:
         return None
@@ -61,12 +72,11 @@ def run_in_group(
         local_world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world))
     _join_group(startup_timeout, stall_timeout)
-    try:
-        result = main_func(*args)
-        # A rank that leaves while others still talk to it makes them fail at a clean end.
-        dist.barrier()
-    finally:
-        dist.destroy_process_group()
+    # Not in a finally: a failing rank must write its note before the others miss it.
+    result = main_func(*args)
+    # A rank that leaves while others still talk to it makes them fail at a clean end.
+    dist.barrier()
+    dist.destroy_process_group()
     return result
 
 
@@ -80,7 +90,7 @@ def _join_group(startup_timeout: float, stall_timeout: float) -> None:
         backend = f"cpu:gloo,{accelerator.type}:{of_device}"
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     has_agent_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = TCPStore(
+    store = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         world_size,
@@ -92,7 +102,7 @@ def _join_group(startup_timeout: float, stall_timeout: float) -> None:
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     dist.init_process_group(
         backend,
-        store=PrefixStore(f"attempt{attempt}", store),
+        store=dist.PrefixStore(f"attempt{attempt}", store),  # type: ignore[attr-defined]
         rank=rank,
         world_size=world_size,
         timeout=timedelta(seconds=stall_timeout),
@@ -115,11 +125,13 @@ def _leave_note(folder: Path, rank: int, error: BaseException) -> None:
 
 
 def first_failure(folder: str) -> BaseTrainerError | None:
-    """Return the error of the rank that failed first, None if none left a note.
+    """Return the error of the rank that failed first, None if none of the notes tells it.
 
-    An error of ours comes back as itself; any other one as a LaunchError with its traceback.
+    An error of ours comes back as itself; any other one as a LaunchError with its traceback. A
+    rank that only lost its connection to another one did not fail first.
     """
     notes = [json.loads(p.read_text(encoding="utf-8")) for p in Path(folder).glob("failure-*.json")]
+    notes = [note for note in notes if not _LOST_PEER.search(note["message"])]
     if not notes:
         return None
     note = min(notes, key=lambda one: one["time"])

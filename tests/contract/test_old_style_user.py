@@ -98,7 +98,7 @@ def test_an_old_program_runs_in_two_processes_into_one_folder(tmp_path):
     folder = only_run(tmp_path)
     text = (folder / "log" / "train.log").read_text()
     assert "num_steps         :3" in text  # 60 samples, 2 processes, batches of 8, drop_last
-    assert len([name for name in os.listdir(folder / "model") if name.startswith("best")]) == 1
+    assert len(list((folder / "model").glob("best*"))) == 1
 
 
 @pytest.mark.parametrize(

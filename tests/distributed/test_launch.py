@@ -138,7 +138,7 @@ def train_uneven(world: int) -> list[float]:
     trainer = Uneven(cfg, dtype=torch.float64, tests=False, world=world)
     trainer.run()
     assert trainer.position.update == 1
-    return [*weights(trainer).tolist(), float(trainer.scale)]
+    return [*weights(trainer).tolist(), trainer.scale.item()]
 
 
 @pytest.mark.distributed
