@@ -1,0 +1,1 @@
+"""Old doors of the data that existing programs import."""

@@ -1,0 +1,1 @@
+"""Images on disk, their labels, transforms and checks."""

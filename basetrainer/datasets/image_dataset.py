@@ -1,0 +1,166 @@
+"""ImageDataset: the images of an index, decoded, transformed and labelled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from basetrainer.datasets.decode import read_pil, read_tensor
+from basetrainer.datasets.index import ImageIndex
+from basetrainer.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+Transform: TypeAlias = Callable[[Any], Any]
+OnBroken: TypeAlias = Literal["raise", "skip"]
+
+
+class ImageDataset(Dataset[tuple[Any, Any]]):
+    """Items ``(image, label)`` of an index.
+
+    The image is a uint8 RGB tensor of shape ``(3, H, W)``, or what ``transform`` makes of it. The
+    label is an int, for multi-label a float32 tensor of zeros and ones, shape ``(C,)``. Nothing
+    random happens here: all draws are the transform's.
+
+    Args:
+        index: Paths and labels.
+        transform: Called with the image.
+        as_pil: Whether ``transform`` gets a Pillow image instead of a tensor. None: exactly when it
+            is one of torchvision's first generation (``torchvision.transforms``, not ``.v2``).
+        on_broken: What a missing or unreadable image does. "raise" raises. "skip" gives the next
+            readable sample of the index in its place, with that one's label, and logs a warning
+            once per file and process.
+
+    Attributes:
+        transform: As given; may be replaced between epochs.
+        on_broken: As given.
+    """
+
+    def __init__(
+        self,
+        index: ImageIndex,
+        transform: Transform | None = None,
+        *,
+        as_pil: bool | None = None,
+        on_broken: OnBroken = "raise",
+    ) -> None:
+        if on_broken not in ("raise", "skip"):
+            raise ConfigError(f"on_broken={on_broken!r}: it must be 'raise' or 'skip'.")
+        self.index = index
+        self.transform = transform
+        self.on_broken: OnBroken = on_broken
+        self._as_pil = as_pil
+        self._broken: set[int] = set()
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Return image and label of a sample; negative indices count from the end."""
+        index = range(len(self))[index]
+        if self.on_broken == "skip":
+            index, image = self._next_readable(index)
+        else:
+            image = self.read(index)
+        if self.transform is not None:
+            image = self.transform(image)
+        return image, self.label(index)
+
+    def read(self, index: int) -> Tensor | Image:
+        """Return the image of a sample as it goes into the transform.
+
+        Overridden by whoever holds decoded images; ``__getitem__`` does the rest.
+
+        Raises:
+            DataError: If the file is missing or broken; names it, the reason and who lists it.
+        """
+        path = self.index.path(index)
+        try:
+            return read_pil(path) if self.as_pil else read_tensor(path)
+        except DataError as error:
+            mend = "Mend or remove it; 'basetrainer check' finds all such files"
+            mend += "." if self.on_broken == "skip" else ", on_broken='skip' leaves them out."
+            where = self.index[index].where
+            raise DataError(f"{error} It is sample {index}, from {where}. {mend}") from None
+
+    def label(self, index: int) -> int | Tensor:
+        """Return the label of a sample: an int, or float32 of shape ``(C,)``."""
+        if self.index.multi_label:
+            return torch.from_numpy(self.index.targets[index].astype(np.float32))
+        return int(self.index.targets[index])
+
+    def _next_readable(self, index: int) -> tuple[int, Any]:
+        # No draw decides: the stand-in is the same in every epoch, worker and run.
+        for place in (*range(index, len(self)), *range(index)):
+            if place in self._broken:
+                continue
+            try:
+                return place, self.read(place)
+            except DataError as error:
+                self._broken.add(place)
+                logger.warning("skipped: %s", error)
+        raise DataError(
+            f"None of the {len(self)} images of {', '.join(self.index.sources)} can be read: "
+            "see the warnings above for the reasons."
+        )
+
+    @property
+    def as_pil(self) -> bool:
+        """Whether the transform gets Pillow images."""
+        return is_first_generation(self.transform) if self._as_pil is None else self._as_pil
+
+    @property
+    def num_broken(self) -> int:
+        """How many unreadable files this process has met.
+
+        With ``on_broken="skip"`` only. Loader workers hold copies of the dataset: what they meet is
+        counted in them, not here; ``basetrainer check`` counts all.
+        """
+        return len(self._broken)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The name of each class, in the order of their indices."""
+        return list(self.index.classes.names)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, those without an image included."""
+        return len(self.index.classes.names)
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """Class indices, int64, shape ``(N,)``; for multi-label 0/1, uint8, shape ``(N, C)``."""
+        return self.index.targets
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The file of each sample."""
+        return self.index.paths
+
+    def __repr__(self) -> str:
+        """Show sizes and sources."""
+        kind = "multi-label, " if self.index.multi_label else ""
+        return (
+            f"{type(self).__name__}({len(self)} images, {kind}{self.num_classes} classes, "
+            f"from {', '.join(self.index.sources)})"
+        )
+
+
+def is_first_generation(transform: object) -> bool:
+    """Whether a transform is one of ``torchvision.transforms``, which expect Pillow images."""
+    module = type(transform).__module__  # asked by name: nothing is imported for it
+    return module.startswith("torchvision.transforms.") and not module.startswith(
+        "torchvision.transforms.v2"
+    )
