@@ -16,6 +16,7 @@ from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.results_csv import ResultsCsv
+from basetrainer.distributed.context import DistContext
 from basetrainer.utils.file_utils import create_dir
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -35,7 +36,7 @@ class LogHistory(Callback):
         logger: By default the module's own logger.
         indicators: Which figures go to the CSV and TensorBoard; by default all that the first
             epoch has.
-        is_main_process: Whether this process writes.
+        is_main_process: False keeps this process from writing; of several only rank 0 ever does.
 
     Raises:
         ConfigError: If the folder cannot be written.
@@ -54,12 +55,12 @@ class LogHistory(Callback):
         self.log_freq = log_freq
         self.logger = logger or logging.getLogger(__name__)
         self.indicators = list(indicators or ())
-        self.is_main_process = is_main_process
+        self.is_main_process = is_main_process and DistContext.current().is_main
         self._board: Board | None = None
         self._csv: ResultsCsv | None = None
         self._best: Monitor | None = None
         self._epoch_start = self._last_line = time.monotonic()
-        if is_main_process:
+        if self.is_main_process:
             create_dir(str(self.log_dir))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from basetrainer.distributed.strategy import STRATEGIES, StrategyName
 from basetrainer.errors import ConfigError
+from basetrainer.utils.config_dict import get, origin_of
 from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
-from basetrainer.utils.setup_config import get, origin_of
 
 _LATER = {
     "resume": ("never", "resuming a run"),
@@ -17,6 +17,7 @@ _LATER = {
     "save_every_minutes": (None, "checkpoints to go on from"),
     "async_save": (False, "saving in the background"),
     "profile_steps": (0, "the profiler trace"),
+    "use_prune": (False, "pruning"),
 }
 """Keys whose work is not in this version, with the value that asks for nothing."""
 

@@ -1,0 +1,65 @@
+"""Every Python block of the README, its Chinese twin and the docs runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import example
+
+ROOT = Path(example.__file__).parent
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+PYTHON = [
+    pytest.param(code, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, code in enumerate(blocks(page, "python"))
+    if page.name != "README.zh-CN.md"  # its blocks equal the README's, see below
+]
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_a_block_runs_as_it_stands(code, tmp_path):
+    (tmp_path / "block.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", "block.py"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    if "DigitTrainer" in code:
+        accuracy = float(re.search(r"'Acc': ([\d.]+)", done.stdout)[1])  # type: ignore[index]
+        assert accuracy > 90
+
+
+def test_the_chinese_readme_has_the_same_blocks_tables_and_sections():
+    english, chinese = (page.read_text("utf-8") for page in PAGES[:2])
+    for language in ("python", "bash", "text"):
+        assert [strip(one) for one in blocks(PAGES[0], language)] == [
+            strip(one) for one in blocks(PAGES[1], language)
+        ]
+    for pattern in (r"^#+ ", r"^\|"):
+        assert len(re.findall(pattern, english, re.M)) == len(re.findall(pattern, chinese, re.M))
+    assert re.findall(r"^\| (`[^|]+`) ", english, re.M) == re.findall(r"^\| (`[^|]+`) ", chinese, re.M)
+
+
+def strip(code: str) -> str:
+    """The code without its comments, which are translated."""
+    return re.sub(r"\s+#.*|\s*\"\"\".*?\"\"\"", "", code)
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,180 @@
+"""example.py: it learns real images, and tells what is wrong before anything expensive."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import example
+from basetrainer.datasets.digits import write_digits
+
+ROOT = Path(example.__file__).parent
+CONFIG = ROOT / "configs" / "config.yaml"
+
+
+@pytest.fixture(autouse=True)
+def restored_logger() -> Iterator[None]:
+    yield
+    logger = logging.getLogger("basetrainer")
+    for handler in list(logger.handlers):
+        if not isinstance(handler, logging.NullHandler):
+            logger.removeHandler(handler)
+            handler.close()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+
+
+def start(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
+    monkeypatch.setattr(sys, "argv", ["example.py", *map(str, arguments)])
+    return example.start()
+
+
+def only_run(folder: Path) -> Path:
+    (run,) = folder.iterdir()
+    return run
+
+
+def test_it_learns_the_digits_and_the_best_model_loads_into_a_plain_net(
+    tmp_path, monkeypatch, capsys
+):
+    torch.set_num_threads(os.cpu_count() or 1)
+    logs = start(monkeypatch, "--config_file", CONFIG, "--num_epochs", 4)
+    assert logs["test"]["Accuracy"] > 90  # type: ignore[index]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "| epoch " in line]
+    assert len(lines) == 4
+    run = only_run(tmp_path / "work_space")
+    (best,) = (run / "model").glob("best_model_*.pth")
+    import torchvision
+
+    plain = torchvision.models.resnet18(num_classes=10)
+    plain.load_state_dict(torch.load(best, weights_only=True))
+    saved = yaml.safe_load((run / "setup_config.yaml").read_text())
+    assert saved["num_epochs"] == 4
+    assert (run / "config.yaml").read_text() == CONFIG.read_text()
+
+
+@pytest.mark.distributed
+def test_it_runs_in_two_processes_from_a_shell(tmp_path):
+    command = [sys.executable, ROOT / "example.py", "--config_file", CONFIG, "--distributed"]
+    done = subprocess.run(
+        [*command, "--gpu_id", "0", "1", "--num_epochs", "1"],
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| device  : 2 x cpu" in done.stderr
+    run = only_run(tmp_path / "work_space")
+    assert len(list((run / "log").glob("events.*"))) == 1
+    assert len((run / "log" / "results.csv").read_text().splitlines()) == 2
+
+
+def test_two_ids_without_distributed_are_one_cpu_process_said_in_one_line(
+    tmp_path, monkeypatch, capsys
+):
+    start(monkeypatch, "--gpu_id", 0, 1, "--num_epochs", 1, *tiny_data(tmp_path))
+    said = [line for line in capsys.readouterr().err.splitlines() if "one CPU process" in line]
+    assert len(said) == 1
+
+
+def test_without_a_config_file_the_arguments_are_written_to_one(tmp_path, monkeypatch):
+    start(monkeypatch, "--num_epochs", 1, *tiny_data(tmp_path))
+    assert yaml.safe_load((tmp_path / "args_config.yaml").read_text())["num_epochs"] == 1
+
+
+def tiny_data(tmp_path: Path) -> list[object]:
+    """Arguments of a run that takes a second."""
+    digits = write_digits(tmp_path / "few")
+    for split in ("train", "test"):
+        for folder in (digits / split).iterdir():
+            for image in sorted(folder.iterdir())[4:]:
+                image.unlink()
+    data = ["--train_data", digits / "train", "--test_data", digits / "test"]
+    return [*data, "--net_type", "mobilenet_v2", "--batch_size", 20]
+
+
+BAD_KEYS = {
+    "num_epochs: three": ("num_epochs", "three", "bad.yaml, line "),
+    "milestones: 20": ("milestones", "20", "[20]"),
+    "batch_size: 0": ("batch_size", "0", "bad.yaml, line "),
+    "batch_size: 5000": ("batch_size: 5000", "Lower batch_size"),
+    "scheduler: cosin": ("scheduler", "cosin", "cosine"),
+    "optim_type: SDG": ("optimizer", "SDG", "sgd"),
+    "loss_type: CELos": ("CELos", "celoss"),
+    "net_type: resnet81": ("resnet81", "resnet18"),
+    "train_data: data/absent": ("data/absent",),
+    "train_data: empty": ("empty", "image"),
+    "finetune: absent.pth": ("absent.pth",),
+    "gpu_id: []": ("gpu_id",),
+    "accumulate_steps: 0": ("accumulate_steps", "0"),
+    "amp: half": ("amp", "half", "bf16"),
+    "use_prune: True": ("use_prune",),
+    "lr: [1": ("bad.yaml", "line "),
+}
+
+
+@pytest.mark.parametrize("line", BAD_KEYS)
+def test_a_wrong_setting_ends_before_training_with_code_2_and_one_message(
+    line, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "empty" / "class").mkdir(parents=True)
+    key = line.partition(":")[0]
+    lines = [one for one in CONFIG.read_text().splitlines() if not one.startswith(f"{key}:")]
+    (tmp_path / "bad.yaml").write_text("\n".join([*lines, line]))
+    with pytest.raises(SystemExit) as caught:
+        start(monkeypatch, "--config_file", "bad.yaml")
+    assert caught.value.code == 2
+    last = [one for one in capsys.readouterr().err.splitlines() if "error:" in one]
+    assert len(last) == 1
+    assert all(word.lower() in last[0].lower() for word in BAD_KEYS[line]), last
+    assert not list(tmp_path.glob("work_space/*/model/*"))
+
+
+def test_a_file_that_is_missing_or_empty_says_so(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty.yaml").touch()
+    for name in ("absent.yaml", "empty.yaml"):
+        with pytest.raises(SystemExit) as caught:
+            start(monkeypatch, "--config_file", name)
+        assert caught.value.code == 2
+        assert name in capsys.readouterr().err
+
+
+def test_a_misspelt_key_warns_with_the_right_one(tmp_path, monkeypatch, capsys):
+    (tmp_path / "near.yaml").write_text("num_epoch: 3\nnum_epochs: 1\nlr: 1e-3\n")
+    start(monkeypatch, "--config_file", "near.yaml", *tiny_data(tmp_path))
+    err = capsys.readouterr().err
+    assert "num_epoch" in err
+    assert "num_epochs" in err
+    saved = yaml.safe_load((only_run(tmp_path / "work_space") / "setup_config.yaml").read_text())
+    assert saved["lr"] == 0.001
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are POSIX")
+def test_a_work_dir_that_cannot_be_written_says_so(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        start(monkeypatch, "--config_file", CONFIG, "--work_dir", "file/below")
+    assert caught.value.code == 2
+    assert "file/below" in capsys.readouterr().err
+
+
+def test_a_broken_image_is_named(tmp_path, monkeypatch, capsys):
+    arguments = tiny_data(tmp_path)
+    image = next((tmp_path / "few" / "train" / "3").iterdir())
+    image.write_bytes(b"no image")
+    with pytest.raises(SystemExit) as caught:
+        start(monkeypatch, *arguments, "--num_epochs", 1)
+    assert caught.value.code == 1
+    assert str(image.relative_to(tmp_path)) in capsys.readouterr().err
+
+
+def test_the_example_stays_short():
+    assert len((ROOT / "example.py").read_text().splitlines()) < 150
