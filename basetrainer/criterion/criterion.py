@@ -1,0 +1,181 @@
+"""get_criterion and build_criterion: from the names of losses to a module that computes them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basetrainer._names import lookup, nearest
+from basetrainer.criterion.compose import ComposeLoss
+from basetrainer.criterion.losses import BCEWithLogits, DiceLoss, FocalLoss, LabelSmoothing
+from basetrainer.criterion.weights import as_weight
+from basetrainer.errors import ConfigError
+
+__all__ = ["LOSSES", "ComposeLoss", "build_criterion", "get_criterion"]
+
+logger = logging.getLogger(__name__)
+
+LOSSES: dict[str, type[nn.Module]] = {
+    "celoss": nn.CrossEntropyLoss,
+    "crossentropyloss": nn.CrossEntropyLoss,
+    "focalloss": FocalLoss,
+    "labelsmooth": LabelSmoothing,
+    "labelsmoothing": LabelSmoothing,
+    "bce": BCEWithLogits,
+    "bceloss": BCEWithLogits,
+    "bcewithlogitsloss": BCEWithLogits,
+    "dice": DiceLoss,
+    "diceloss": DiceLoss,
+    "l1loss": nn.L1Loss,
+    "smoothl1": nn.SmoothL1Loss,
+    "smoothl1loss": nn.SmoothL1Loss,
+    "mse": nn.MSELoss,
+    "mseloss": nn.MSELoss,
+}
+"""The losses by name, in lower case."""
+
+_DEPRECATED = {"self", "size_average", "reduce"}
+
+
+def get_criterion(
+    loss_type: str,
+    num_classes: int | None = None,
+    class_weight: Any = None,
+    device: torch.device | str = "cuda:0",
+    **kwargs: Any,
+) -> nn.Module:
+    """Return the loss of that name, in any letter case.
+
+    ==============================  =======================================================
+    name                            own arguments, with defaults
+    ==============================  =======================================================
+    CELoss, CrossEntropyLoss        label_smoothing=0, ignore_index=-100
+    LabelSmoothing                  label_smoothing=0.1, ignore_index=-100
+    FocalLoss                       alpha=None, gamma=2, ignore_index=-100
+    BCE, BCELoss, BCEWithLogitsLoss pos_weight=None (from logits, all three)
+    Dice, DiceLoss                  smooth=1, ignore_index=-100
+    L1Loss, mse
+    SmoothL1                        beta=1
+    ==============================  =======================================================
+
+    All but Dice also take ``reduction``.
+
+    Args:
+        loss_type: The name; several together are for :func:`build_criterion`.
+        num_classes: Only checked against the length of ``class_weight``.
+        class_weight: A weight per class, a list, array or tensor, for the losses that tell classes
+            apart. For FocalLoss it is ``alpha`` or, if that is one number, multiplied by it.
+        device: Has no effect: tensors of a loss follow its inputs to their device.
+        **kwargs: The arguments above. One that only other losses take is left aside, with a line
+            in the log; None counts as not given.
+
+    Raises:
+        UnknownNameError: If there is no such loss.
+        ConfigError: If an argument is out of range, or known to no loss.
+    """
+    if not isinstance(loss_type, str):
+        raise ConfigError(
+            f"loss_type={loss_type!r} is not the name of one loss. Use build_criterion for several."
+        )
+    factory = lookup("loss", loss_type, LOSSES)
+    own = _own_arguments(loss_type, factory, kwargs)
+    weight = as_weight(class_weight)
+    if weight is not None and num_classes and weight.numel() != num_classes:
+        raise ConfigError(
+            f"class_weight has {weight.numel()} numbers, but there are num_classes={num_classes} "
+            f"classes. Give one number for each class."
+        )
+    if weight is not None:
+        own |= _weighted(loss_type, factory, own, weight)
+    try:
+        criterion = factory(**own)
+    except TypeError as error:
+        raise ConfigError(f"Loss {loss_type!r} refused {own}: {error}.") from error
+    if next(criterion.buffers(), None) is not None:
+        criterion.register_forward_pre_hook(_follow_inputs)
+    return criterion
+
+
+def build_criterion(
+    loss_type: str | Sequence[str] | Mapping[str, float],
+    num_classes: int | None = None,
+    class_weight: Any = None,
+    device: torch.device | str = "cuda:0",
+    **kwargs: Any,
+) -> ComposeLoss:
+    """Return a weighted sum of losses, which calls each with the same inputs.
+
+    Args:
+        loss_type: A name, a list of names, or the weight of each by its name.
+        num_classes: See :func:`get_criterion`.
+        class_weight: Likewise; losses that do not tell classes apart go without.
+        device: Likewise.
+        **kwargs: Likewise, for all of them.
+
+    Raises:
+        ConfigError: If there is no loss, a weight is no number, or as in :func:`get_criterion`.
+    """
+    if isinstance(loss_type, str):
+        loss_type = [loss_type]
+    if not isinstance(loss_type, Mapping):
+        loss_type = dict.fromkeys(loss_type, 1.0)
+    criterions = {
+        name: get_criterion(name, num_classes, class_weight, device, **kwargs) for name in loss_type
+    }
+    return ComposeLoss(criterions, dict(loss_type))
+
+
+def _follow_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Move a loss's tensors to where its inputs are, once: a no-op from then on."""
+    device = next((one.device for one in inputs if isinstance(one, Tensor)), None)
+    if device is not None and any(buffer.device != device for buffer in module.buffers()):
+        module.to(device)
+
+
+def _arguments(factory: type[nn.Module]) -> set[str]:
+    return set(inspect.signature(factory.__init__).parameters) - _DEPRECATED
+
+
+def _own_arguments(
+    loss_type: str, factory: type[nn.Module], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments that this loss takes; refuse those that none does."""
+    known = set().union(*(_arguments(one) for one in LOSSES.values())) - {"weight"}
+    for name, value in kwargs.items():
+        if name not in known:
+            suggestion = nearest(name, [*known, "class_weight"])
+            hint = f" Did you mean {suggestion!r}?" if suggestion else ""
+            raise ConfigError(
+                f"Loss {loss_type!r} got {name}={value!r}, which no loss takes.{hint} "
+                f"Known: {', '.join(sorted(known))}."
+            )
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    own = {name: value for name, value in given.items() if name in _arguments(factory)}
+    if unused := given.keys() - own.keys():
+        logger.info("loss %r does not use %s", loss_type, ", ".join(sorted(unused)))
+    if isinstance(own.get("pos_weight"), Sequence):
+        own["pos_weight"] = as_weight(own["pos_weight"])
+    return own
+
+
+def _weighted(
+    loss_type: str, factory: type[nn.Module], own: dict[str, Any], weight: Tensor
+) -> dict[str, Any]:
+    """Return the argument by which this loss takes a weight per class."""
+    if "weight" in _arguments(factory):
+        return {"weight": weight}
+    if "alpha" not in _arguments(factory):
+        logger.warning("loss %r does not tell classes apart: class_weight has no effect", loss_type)
+        return {}
+    alpha = as_weight(own.get("alpha", 1.0))
+    if alpha is not None and alpha.ndim > 0:
+        raise ConfigError(
+            f"Loss {loss_type!r} got both class_weight and an alpha for each class, which mean "
+            f"the same. Give only one of them."
+        )
+    return {"alpha": weight if alpha is None else weight * alpha}

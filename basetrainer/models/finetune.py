@@ -1,0 +1,150 @@
+"""finetune: load from a file of weights what fits a model, and say what does not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.models.names import unwrapped
+
+logger = logging.getLogger(__name__)
+
+StateOrPath: TypeAlias = Mapping[str, Any] | str | os.PathLike[str]
+
+_WRAPPERS = ("module.", "_orig_mod.")
+_CONTENTS = ("model", "state_dict", "model_state_dict")
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """What :func:`finetune` loaded, by the names of parameters and buffers."""
+
+    matched: tuple[str, ...]
+    """Loaded into the model."""
+
+    missing: tuple[str, ...]
+    """Only in the model: they stay as they were."""
+
+    unexpected: tuple[str, ...]
+    """Only in the file."""
+
+    wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    """In both, with their shapes in the file and in the model: they stay as they were."""
+
+    def __str__(self) -> str:
+        total = len(self.matched) + len(self.missing) + len(self.wrong_shape)
+        parts = [f"{len(self.matched)} of {total} tensors loaded"]
+        if self.missing:
+            parts.append(f"not in the file: {_shortened(self.missing)}")
+        if self.wrong_shape:
+            shapes = [f"{name} {file} for {own}" for name, (file, own) in self.wrong_shape.items()]
+            parts.append(f"of another shape: {_shortened(shapes)}")
+        if self.unexpected:
+            parts.append(f"not in the model: {_shortened(self.unexpected)}")
+        return "; ".join(parts)
+
+
+def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
+    """Load what fits into a model; the rest of it, often the head, keeps its values.
+
+    Args:
+        model: The model, wrapped or not.
+        state_or_path: A state dict or the path of a file with one, on its own or under ``model`` or
+            ``state_dict``; a leading ``module.`` in its names does not matter. Files are read with
+            ``weights_only=True``.
+
+    Returns:
+        What was loaded and what was not; it is also one line in the log.
+
+    Raises:
+        ConfigError: If there is no such file.
+        CheckpointError: If the file cannot be read, or nothing in it fits.
+    """
+    given = isinstance(state_or_path, Mapping)
+    source = "the given state" if given else os.fspath(state_or_path)  # type: ignore[arg-type]
+    state = _plain(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
+    model = unwrapped(model)
+    own = model.state_dict()
+    wrong_shape = {
+        name: (tuple(value.shape), tuple(own[name].shape))
+        for name, value in state.items()
+        if name in own and value.shape != own[name].shape
+    }
+    fitting = OrderedDict(
+        (name, value) for name, value in state.items() if name in own and name not in wrong_shape
+    )
+    if not fitting:
+        raise CheckpointError(
+            f"Nothing in {source} fits {type(model).__name__}. It has {_shortened(list(state))}; "
+            f"the model wants {_shortened(list(own))}. Is it the file of another network?"
+        )
+    if (metadata := getattr(state, "_metadata", None)) is not None:
+        fitting._metadata = metadata  # type: ignore[attr-defined] # layers' versions of the format
+    model.load_state_dict(fitting, strict=False)
+    report = FinetuneReport(
+        matched=tuple(fitting),
+        missing=tuple(name for name in own if name not in state),
+        unexpected=tuple(name for name in state if name not in own),
+        wrong_shape=wrong_shape,
+    )
+    logger.info("finetune %s: %s", source, report)
+    return report
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return the state dict in a file, with plain names.
+
+    Raises:
+        ConfigError: If there is no such file.
+        CheckpointError: If it cannot be read, or holds no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no file of weights {str(path)!r} (current folder: {Path.cwd()}). Correct "
+            f"the path, or leave it out to start from random weights."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a file of weights: {str(error).splitlines()[0]} It must "
+            f"hold tensors alone: save model.state_dict(), not the model; and be whole."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}, not a state dict. Save model.state_dict()."
+        )
+    return _plain(content)
+
+
+def _plain(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Take a state dict out of what it is wrapped in; drop what wrappers put before its names."""
+    for key in _CONTENTS:
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    skip = 0
+    for prefix in _WRAPPERS:
+        if tensors and all(name.startswith(prefix, skip) for name in tensors):
+            skip += len(prefix)
+    state = OrderedDict((name[skip:], value) for name, value in tensors.items())
+    metadata = getattr(content, "_metadata", None)
+    if metadata is not None:  # torch keeps the layers' versions of the format there
+        state._metadata = {name[skip:]: value for name, value in metadata.items()}  # type: ignore[attr-defined]
+    return state
+
+
+def _shortened(names: list[str] | tuple[str, ...], at_most: int = 4) -> str:
+    shown = ", ".join(names[:at_most])
+    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown

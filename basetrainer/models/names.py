@@ -1,0 +1,20 @@
+"""Names of parameters and modules: patterns, and what wrappers put in front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a dotted name, or a module that it is part of, matches one of the patterns."""
+    return any(fnmatchcase(name, one) or fnmatchcase(name, f"{one}.*") for one in patterns)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the user's model: what a wrapper, which has no other child, holds as ``module``."""
+    inner = getattr(model, "module", None)
+    is_wrapper = dict(model.named_children()).keys() == {"module"}
+    return inner if is_wrapper and isinstance(inner, nn.Module) else model

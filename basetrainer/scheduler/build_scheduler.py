@@ -1,0 +1,126 @@
+"""get_scheduler: from a schedule's name to the callback that applies it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+
+from basetrainer._names import lookup, nearest
+from basetrainer.errors import ConfigError
+from basetrainer.scheduler import classic, per_update
+from basetrainer.scheduler.plateau import PlateauLR
+from basetrainer.scheduler.scheduler import LRScheduler
+
+logger = logging.getLogger(__name__)
+
+SCHEDULERS: dict[str, Callable[..., LRScheduler]] = {
+    "multi-step": classic.MultiStepLR,
+    "multi_step": classic.MultiStepLR,
+    # By name these two decay otherwise than the classes do.
+    "cosine": functools.partial(classic.CosineLR, decay=1.0),
+    "exp": functools.partial(classic.ExponentialLR, decay=0.95),
+    "explr": functools.partial(classic.ExponentialLR, decay=0.95),
+    "cosineannealinglr": classic.CosineAnnealingLR,
+    "lambdalr": classic.LambdaLR,
+    "constant": per_update.constant,
+    "linear": per_update.linear,
+    "poly": per_update.poly,
+    "cosine_restarts": per_update.cosine_restarts,
+    "one_cycle": per_update.one_cycle,
+    "plateau": PlateauLR,
+}
+"""The schedulers by name, in lower case."""
+
+_COMMON = {"optimizer", "epochs", "num_steps", "lr_init"}
+_WITHOUT_EFFECT = {"cosineannealinglr": {"num_cycles", "decay"}}
+
+
+def get_scheduler(
+    scheduler: str,
+    optimizer: Optimizer,
+    lr_init: float,
+    num_epochs: int,
+    num_steps: int,
+    **kwargs: Any,
+) -> LRScheduler:
+    """Return the callback that applies the schedule of that name, in any letter case.
+
+    =======================  ==================================================  ==============
+    name                     own arguments, with defaults                        lr changes
+    =======================  ==================================================  ==============
+    multi-step, multi_step   milestones, gamma=0.1                               by epoch
+    cosine                   num_cycles=1, decay=1.0, lr_min=1e-5                by epoch
+    CosineAnnealingLR        lr_min=1e-6                                         by epoch
+    exp, ExpLR               decay=0.95                                          by epoch
+    LambdaLR                 lrf=0.2, linear_lr=False                            by epoch
+    constant                                                                     never
+    linear                   lr_min=0                                            by update
+    poly                     power=0.9, lr_min=0                                 by update
+    cosine_restarts          num_cycles=1, decay=1.0, cycle_mult=1, lr_min=0     by update
+    one_cycle                pct_start=0.3, div_factor=25, final_div_factor=1e4  by update
+    plateau                  indicator="loss", inverse or mode, factor=0.1,      by evaluation
+                             patience=10, threshold=1e-4, cooldown=0, lr_min=0
+    =======================  ==================================================  ==============
+
+    Args:
+        scheduler: The name.
+        optimizer: Whose learning rates are set; groups keep their ratios.
+        lr_init: The learning rate at its highest.
+        num_epochs: Epochs of the run.
+        num_steps: Batches per epoch of this process.
+        **kwargs: ``num_warn_up`` (epochs of linear warm-up, default 0; the rise of ``one_cycle``),
+            ``warm_up_start`` (factor of its first update, default 0.1) and the arguments above.
+            Arguments that only other schedules know are left aside, with a line in the log, so
+            that a config file can keep the settings of several. None counts as not given.
+
+    Raises:
+        UnknownNameError: If there is no such schedule.
+        ConfigError: If an argument is missing, known to no schedule, or out of range.
+    """
+    factory = lookup("scheduler", scheduler, SCHEDULERS)
+    usable = _arguments(factory) - _WITHOUT_EFFECT.get(scheduler.lower(), set())
+    given = {
+        "num_warn_up": 0,
+        **{name: kwargs[name] for name in kwargs if kwargs[name] is not None},
+    }
+    _refuse_unknown(scheduler, given)
+    own = {name: value for name, value in given.items() if name in usable}
+    _refuse_incomplete(scheduler, factory, own)
+    unused = [f"{name}={value!r}" for name, value in given.items() if name not in usable]
+    if unused:
+        logger.info("scheduler %r does not use %s", scheduler, ", ".join(unused))
+    return factory(
+        optimizer=optimizer, epochs=num_epochs, num_steps=num_steps, lr_init=lr_init, **own
+    )
+
+
+def _arguments(factory: Callable[..., LRScheduler]) -> set[str]:
+    return set(inspect.signature(factory).parameters) - _COMMON
+
+
+def _refuse_unknown(scheduler: str, given: dict[str, Any]) -> None:
+    known = set().union(*(_arguments(factory) for factory in SCHEDULERS.values()))
+    for name, value in given.items():
+        if name not in known:
+            suggestion = nearest(name, known)
+            hint = f" Did you mean {suggestion!r}?" if suggestion else ""
+            raise ConfigError(
+                f"Scheduler {scheduler!r} got {name}={value!r}, which no scheduler knows.{hint} "
+                f"Known: {', '.join(sorted(known))}."
+            )
+
+
+def _refuse_incomplete(
+    scheduler: str, factory: Callable[..., LRScheduler], own: dict[str, Any]
+) -> None:
+    for name, parameter in inspect.signature(factory).parameters.items():
+        if parameter.default is parameter.empty and name not in own and name not in _COMMON:
+            raise ConfigError(
+                f"Scheduler {scheduler!r} needs {name}, which was not given. Pass it: a list of "
+                f"epochs such as {name}=[30, 60], or [] for a constant learning rate."
+            )

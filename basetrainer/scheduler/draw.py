@@ -1,0 +1,84 @@
+"""The learning rates of a run, as numbers and as a picture."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from basetrainer._optional import require
+from basetrainer.errors import ConfigError
+from basetrainer.scheduler import checks
+from basetrainer.scheduler.scheduler import LRScheduler
+
+
+def lr_curve(
+    scheduler: LRScheduler, num_epochs: int | None = None, *, accumulate_steps: int = 1
+) -> list[float]:
+    """Return the learning rate of every update of a run, for a group of ratio 1.
+
+    Nothing is trained and the optimizer is not touched. ``plateau`` is drawn as if every
+    evaluation made progress.
+
+    Args:
+        scheduler: What :func:`~basetrainer.scheduler.build_scheduler.get_scheduler` returns.
+        num_epochs: Epochs to compute; those of the scheduler by default.
+        accumulate_steps: Batches per update.
+
+    Raises:
+        ConfigError: If the number of epochs is not known.
+    """
+    num_epochs = scheduler.num_epochs if num_epochs is None else num_epochs
+    if num_epochs is None:
+        raise ConfigError(
+            f"{type(scheduler).__name__} does not know how long the run is. Pass num_epochs."
+        )
+    accumulate = checks.whole("accumulate_steps", accumulate_steps, 1, "the batches per update")
+    updates = math.ceil(scheduler.num_steps / accumulate)
+    return [
+        scheduler.lr_init * scheduler.factor(epoch + update / updates)
+        for epoch in range(num_epochs)
+        for update in range(updates)
+    ]
+
+
+def draw_lr(
+    curves: Mapping[str, Sequence[float]],
+    path: str | os.PathLike[str],
+    *,
+    updates_per_epoch: int = 1,
+    title: str = "Learning rate",
+    log_scale: bool = False,
+) -> Path:
+    """Draw curves of :func:`lr_curve` over the epochs into one picture and return its path.
+
+    Args:
+        curves: Learning rates of every update, by the name in the legend.
+        path: The file, whose ending says the format (``lr.png``); folders are made.
+        updates_per_epoch: How many values make an epoch.
+        title: What stands above.
+        log_scale: Whether the learning rate's axis is logarithmic.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    figures = require("matplotlib.figure", extra="plots", needed_by="Drawing a learning rate")
+    # A Figure of one's own: pyplot would choose a backend for the whole process.
+    figure = figures.Figure(figsize=(7.0, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        times = [index / updates_per_epoch for index in range(len(curve))]
+        axes.plot(times, curve, label=name, linewidth=1.5, drawstyle="steps-post")
+    axes.set(xlabel="epoch", ylabel="learning rate", title=title)
+    if log_scale:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0.0)
+    axes.grid(alpha=0.3)
+    if len(curves) > 1:
+        axes.legend()
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
