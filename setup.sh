@@ -41,7 +41,7 @@ example)
     shift
     activate_venv
     install example
-    say "training on 1,437 handwritten digits, testing on 360"
+    say "training on handwritten digits"
     python example.py --config_file configs/config.yaml "$@"
     ;;
 test)

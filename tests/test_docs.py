@@ -16,7 +16,9 @@ PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").g
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
 
 
 PYTHON = [
@@ -51,7 +53,9 @@ def test_the_chinese_readme_has_the_same_blocks_tables_and_sections():
         ]
     for pattern in (r"^#+ ", r"^\|"):
         assert len(re.findall(pattern, english, re.M)) == len(re.findall(pattern, chinese, re.M))
-    assert re.findall(r"^\| (`[^|]+`) ", english, re.M) == re.findall(r"^\| (`[^|]+`) ", chinese, re.M)
+    assert re.findall(r"^\| (`[^|]+`) ", english, re.M) == re.findall(
+        r"^\| (`[^|]+`) ", chinese, re.M
+    )
 
 
 def strip(code: str) -> str:
@@ -61,5 +65,5 @@ def strip(code: str) -> str:
 
 def test_links_of_the_pages_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8")):
+        for target in re.findall(r"\]\((?!http)([^)#]+\.\w+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

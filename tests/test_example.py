@@ -63,9 +63,9 @@ def test_it_learns_the_digits_and_the_best_model_loads_into_a_plain_net(
 
 @pytest.mark.distributed
 def test_it_runs_in_two_processes_from_a_shell(tmp_path):
-    command = [sys.executable, ROOT / "example.py", "--config_file", CONFIG, "--distributed"]
+    flags = ["--distributed", "--gpu_id", "0", "1", "--num_epochs", "1"]
     done = subprocess.run(
-        [*command, "--gpu_id", "0", "1", "--num_epochs", "1"],
+        [sys.executable, str(ROOT / "example.py"), "--config_file", str(CONFIG), *flags],
         capture_output=True,
         text=True,
         timeout=110,

@@ -93,7 +93,7 @@ def get_scheduler(
     _refuse_incomplete(scheduler, factory, own)
     unused = [f"{name}={value!r}" for name, value in given.items() if name not in usable]
     if unused:
-        logger.info("scheduler %r does not use %s", scheduler, ", ".join(unused))
+        logger.debug("scheduler %r does not use %s", scheduler, ", ".join(unused))
     return factory(
         optimizer=optimizer, epochs=num_epochs, num_steps=num_steps, lr_init=lr_init, **own
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
 from basetrainer.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 WARM_UP = "the number of warm-up epochs"
 
@@ -49,16 +52,22 @@ def number(
 
 
 def span(num_epochs: Any, num_warn_up: Any) -> tuple[int, int]:
-    """Return the lengths of a run and of its warm-up, in epochs, or raise ConfigError."""
+    """Return the lengths of a run and of its warm-up, in epochs, or raise ConfigError.
+
+    A warm-up that is longer than the run is cut to it, with a warning: a quick look of one epoch
+    must not need another configuration.
+    """
     epochs = whole("num_epochs", num_epochs, 1, "the number of epochs to train")
     warm_up = whole("num_warn_up", num_warn_up, 0, WARM_UP)
     if warm_up > epochs:
-        raise ConfigError(
-            f"num_warn_up={warm_up} epochs of warm-up are longer than the run of num_epochs="
-            f"{epochs}: the learning rate lr_init would never be reached. Lower num_warn_up or "
-            f"raise num_epochs."
+        logger.warning(
+            "num_warn_up=%d epochs of warm-up are longer than the run of num_epochs=%d: the "
+            "warm-up is cut to %d",
+            warm_up,
+            epochs,
+            epochs,
         )
-    return epochs, warm_up
+    return epochs, min(warm_up, epochs)
 
 
 def milestones(given: Any) -> list[float]:

@@ -65,7 +65,7 @@ def test_an_old_program_leaves_what_it_always_left(tmp_path):
         "model",
     }
     saved = yaml.safe_load((folder / "setup_config.yaml").read_text())
-    assert (saved["lr"], saved["num_classes"], saved["gpu_id"]) == (0.1, 4, [0])
+    assert (saved["lr"], saved["milestones"], saved["gpu_id"]) == (0.1, [1], [0])
     names = {path.name for path in (folder / "model").iterdir()}
     assert "model_optimizer.pth" in names
     assert any(re.fullmatch(r"latest_model_001_\d+\.\d{4}\.pth", name) for name in names)

@@ -59,7 +59,7 @@ def test_an_unknown_argument_is_not_dropped_in_silence() -> None:
 def test_an_argument_of_another_schedule_is_left_aside_with_a_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.at_level(logging.INFO, "basetrainer"):
+    with caplog.at_level(logging.DEBUG, "basetrainer"):
         made("CosineAnnealingLR", milestones=[3], gamma=0.5, num_cycles=2)
     assert "does not use milestones=[3], gamma=0.5, num_cycles=2" in caplog.text
 
