@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+PY=${PYTHON:-python3}
+
 say() { printf '\n== %s\n' "$*"; }
 
 activate_venv() {
@@ -15,34 +17,35 @@ activate_venv() {
     fi
     if [ ! -f .venv/bin/activate ]; then
         say "making a virtual environment in .venv"
-        "${PYTHON:-python3}" -m venv .venv
+        "$PY" -m venv .venv
     fi
     # shellcheck disable=SC1091
     . .venv/bin/activate
+    PY=python
 }
 
 # install EXTRA: the package in place, with one of its extras.
 install() {
     say "installing (torch and torchvision are some gigabytes the first time)"
     # Both in one command, so that pip picks versions that fit each other.
-    python -c 'import torch, torchvision' 2>/dev/null || python -m pip install -q torch torchvision
-    python -m pip install -q -e ".[$1]"
+    "$PY" -c 'import torch, torchvision' 2>/dev/null || "$PY" -m pip install -q torch torchvision
+    "$PY" -m pip install -q -e ".[$1]"
 }
 
 case "${1:-}" in
 "")
-    python -m pip install -q build
+    "$PY" -m pip install -q build
     rm -rf dist
-    python -m build
-    python -m pip install --force-reinstall --no-deps dist/basetrainer-*.whl
-    python -m pip install -q dist/basetrainer-*.whl
+    "$PY" -m build
+    "$PY" -m pip install -q --force-reinstall --no-deps dist/basetrainer-*.whl
+    "$PY" -m pip install -q dist/basetrainer-*.whl
     ;;
 example)
     shift
     activate_venv
     install example
     say "training on handwritten digits"
-    python example.py --config_file configs/config.yaml "$@"
+    "$PY" example.py --config_file configs/config.yaml "$@"
     ;;
 test)
     shift
@@ -57,7 +60,7 @@ test)
     say "import-linter"
     lint-imports
     say "pytest"
-    python -m pytest "$@"
+    "$PY" -m pytest "$@"
     ;;
 *)
     echo "setup.sh: unknown argument '$1'; use none, example or test" >&2

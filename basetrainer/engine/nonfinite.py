@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from basetrainer.engine.losses import named_losses
 from basetrainer.errors import NonFiniteError
 from basetrainer.utils.meters import ScalarHistory
+
+Place: TypeAlias = tuple[int, int, "float | Tensor"]
+"""Epoch, step, and over how many things the loss was averaged."""
 
 
 class NonFiniteGuard:
@@ -20,16 +23,16 @@ class NonFiniteGuard:
     """
 
     def __init__(self) -> None:
-        self._steps: list[tuple[int, int]] = []
-        self._losses: dict[str, ScalarHistory] = {}
-        self._counts = ScalarHistory()
+        self._held: dict[str, tuple[list[Place], ScalarHistory]] = {}
 
     def watch(self, losses: Any, count: float | Tensor, epoch: int, step: int) -> None:
         """Hold one step's losses; one averaged over nothing (count 0) may be NaN."""
-        self._steps.append((epoch, step))
-        self._counts.append(count)
         for name, value in named_losses(losses):
-            self._losses.setdefault(name, ScalarHistory()).append(value)
+            held = self._held.get(name)
+            if held is None:
+                held = self._held[name] = [], ScalarHistory()
+            held[0].append((epoch, step, count))
+            held[1].append(value)
 
     def check(self) -> None:
         """Raise for the first bad step since the last check.
@@ -37,19 +40,15 @@ class NonFiniteGuard:
         Raises:
             NonFiniteError: If a loss is NaN or infinite; names epoch, step, loss and mends.
         """
-        steps, self._steps = self._steps, []
-        counts = self._counts.drain()
-        # Drained all together: a bad loss must not leave the others one step out of line.
-        drained = {name: history.drain() for name, history in self._losses.items()}
+        held, self._held = self._held, {}
         bad = [
-            (index, name, value)
-            for name, values in drained.items()
-            for index, value in enumerate(values, start=len(steps) - len(values))
-            if not math.isfinite(value) and counts[index]
+            (epoch, step, name, value)
+            for name, (places, history) in held.items()
+            for (epoch, step, count), value in zip(places, history.drain(), strict=True)
+            if not math.isfinite(value) and count  # a mean over nothing is NaN
         ]
         if bad:
-            index, name, value = min(bad, key=lambda found: found[0])
-            epoch, step = steps[index]
+            epoch, step, name, value = min(bad, key=lambda found: found[:2])
             raise NonFiniteError(
                 f"The loss {name!r} became {value} at epoch {epoch}, step {step}. Nothing was "
                 f"saved since. A smaller lr, clip_grad_norm, or a look at that batch helps; "
