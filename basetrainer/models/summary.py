@@ -99,6 +99,7 @@ def model_summary(model: nn.Module, input_size: int | Sequence[int]) -> ModelSum
     Raises:
         ConfigError: If the network cannot be run with such an input.
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     model = unwrapped(model)
@@ -109,7 +110,9 @@ def model_summary(model: nn.Module, input_size: int | Sequence[int]) -> ModelSum
     counter = FlopCounterMode(display=False)
     dtype = first.dtype if first.is_floating_point() else torch.float32
     image = torch.zeros((1, *shape), device=first.device, dtype=dtype)
-    with _evaluating(model), _watching(model, outputs, sizes), torch.no_grad(), counter:
+    # Attention as plain products: before torch 2.15 the CPU's own kernel is not counted.
+    attention = sdpa_kernel(SDPBackend.MATH)
+    with _evaluating(model), _watching(model, outputs, sizes), torch.no_grad(), attention, counter:
         try:
             model(image)
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
