@@ -154,6 +154,14 @@ class Step(Base):
         if self._guard is not None:
             self._guard.check()
 
+    def _abandon_step(self) -> None:
+        """Forget what an earlier run left half done."""
+        for updater in self._updaters.values():
+            updater.abandon_window()
+        self._window_ends = True
+        if self._guard is not None:
+            self._guard = NonFiniteGuard()
+
     def _updater(self, optimizer: Optimizer) -> Updater:
         """Return the optimizer's updater, made at its first use."""
         updater = self._updaters.get(id(optimizer))

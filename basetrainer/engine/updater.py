@@ -43,7 +43,6 @@ class Updater:
         nominal: float = 1.0,
     ) -> None:
         self.optimizer = optimizer
-        self.is_exact = config.accumulate_steps > 1 or context.world_size > 1
         self.num_skipped = 0
         self._context = context
         self._nominal = nominal
@@ -53,11 +52,12 @@ class Updater:
         self._weight: float | Tensor | None = None  # None: no window has begun
         self._scaler = torch.amp.GradScaler(context.device.type) if config.amp == "fp16" else None
         self._drops_by_hand = _has_plain_zero_grad(optimizer)
-        self._in_model = (
+        self._in_model = (  # None: no other rank takes part
             {id(parameter) for parameter in model.parameters()}
             if model is not None and is_wrapped(model)
             else None
         )
+        self.is_exact = config.accumulate_steps > 1 or self._in_model is not None
 
     def backward(self, total: Tensor, count: float | Tensor, *, only_own: bool = False) -> None:
         """Add the gradients of ``total``, a mean over ``count`` things.
@@ -98,6 +98,10 @@ class Updater:
             self.optimizer.step()
         return True
 
+    def abandon_window(self) -> None:
+        """Forget a window that an error cut short; the next backward pass begins a new one."""
+        self._weight = None
+
     def state_dict(self) -> dict[str, object]:
         """Return the scaler's state and the number of updates left out."""
         scaler = self._scaler.state_dict() if self._scaler is not None else {}
@@ -120,19 +124,18 @@ class Updater:
 
     def _divide(self, weight: float | Tensor) -> None:
         """Make sums of weighted gradients the gradients of the big batch's mean."""
-        gradients = self._gradients()
-        if self._context.world_size == 1 and not isinstance(weight, Tensor):
-            if weight not in (0.0, 1.0):
-                torch._foreach_div_(gradients, weight)
-            return
+        world_size = 1
         if self._in_model is not None:
             self._average_loose_gradients(self._in_model)
-        # In the wrapped model gradients were averaged over the ranks: the sum is world times it.
-        weight = torch.as_tensor(weight, dtype=torch.float64)
-        everything = self._context.sum(weight.to(gradients[0].device) if gradients else weight)
-        scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
-        for gradient in gradients:
-            gradient.mul_(scale.to(gradient.dtype))
+            # Gradients were averaged over the ranks: their sum is world_size times that.
+            world_size = self._context.world_size
+            weight = torch.as_tensor(weight, dtype=torch.float64, device=self._context.device)
+            weight = self._context.sum(weight)
+        gradients = self._gradients()
+        if isinstance(weight, Tensor):
+            torch._foreach_mul_(gradients, torch.where(weight > 0, world_size / weight, 0.0))
+        elif weight not in (0.0, 1.0):
+            torch._foreach_div_(gradients, weight)
 
     def _average_loose_gradients(self, in_model: set[int]) -> None:
         """Average over the ranks what the wrapped model does not: a criterion's parameters."""
