@@ -46,6 +46,7 @@ def train_log(tmp_path):
         logger.removeHandler(handler)
         handler.close()
     logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 def test_the_log_has_the_old_lines_and_the_screen_one_line_per_epoch(train_log, capsys):

@@ -1,0 +1,51 @@
+"""MetricsJsonl: one JSON object per epoch, for programs that read what a run did."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from basetrainer._logs import Logs
+from basetrainer.callbacks.results_csv import cut_unfinished_line
+
+
+class MetricsJsonl:
+    """Appends a line per epoch: ``epoch``, ``seconds``, and everything that is in the logs.
+
+    The lines are strict JSON, which has no NaN: NaN and the infinities are written as null. A
+    file of an earlier run is continued.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        cut_unfinished_line(path)
+
+    def append(self, epoch: int, logs: Logs, seconds: float) -> None:
+        """Write one line; it is in the file when this returns."""
+        row = {"epoch": epoch, "seconds": round(seconds, 3), **plain(logs)}
+        # Opened for each line: a crash loses the current one at most.
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Return figures as what strict JSON has: finite numbers, text, lists, objects, null."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if hasattr(value, "tolist"):  # a tensor or an array that a user's callback has put there
+        return plain((value.detach() if isinstance(value, Tensor) else value).tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)

@@ -1,0 +1,212 @@
+"""Progress: how far a pass over a loader is, as a bar or as lines, drawn by the clock."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from basetrainer._logs import Logs, Phase, find_metric
+from basetrainer.data.loader import length
+from basetrainer.utils.torch_tools import batch_size
+
+if TYPE_CHECKING:
+    from basetrainer.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_DRAWS = 1.0
+SECONDS_BETWEEN_LINES = 10.0
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+_BAR_OF_UNKNOWN_LENGTH = "{desc}: {n_fmt} batches{postfix}"
+
+
+class Progress:
+    """Shows figures, speed and remaining time of the passes of one run.
+
+    On a terminal and in a notebook it is a bar, redrawn at most once a second; elsewhere, and
+    with ``progress: False``, a line of the log every ten seconds. Between two of them a step costs
+    one look at the clock: nothing is formatted and no tensor is read.
+
+    Args:
+        clock: Returns seconds.
+
+    Attributes:
+        logs: Where the figures are; the engine sets it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.logs: Logs | None = None
+        self._clock = clock
+        self._bar: Any = None
+        self._next_draw = -math.inf
+        self._epoch = -1
+        self._epoch_begin = 0.0
+        self._epoch_seconds: float | None = None  # of the last whole epoch, evaluation included
+
+    def watch(self, loader: Iterable[Any], title: str, engine: Engine) -> Iterator[Any]:
+        """Yield the loader's batches and show how far it is.
+
+        Args:
+            loader: Any iterable; without a length there is no remaining time.
+            title: What stands before the bar; its first word tells the phase.
+            engine: Who trains.
+        """
+        clock = self._clock
+        begin = clock()
+        self._note_epoch(title, engine.epoch, begin)
+        shown = _Pass(title, length(loader), begin, engine)
+        has_bar = engine.progress and can_draw()
+        due = self._next_draw if has_bar else begin + SECONDS_BETWEEN_LINES
+        try:
+            if has_bar and begin >= due:  # visible while the first batch is being loaded
+                due = self._draw(shown, begin)
+            for number, batch in enumerate(loader, 1):
+                yield batch
+                now = clock()
+                if now >= due:
+                    shown.advance(number, batch, now)
+                    due = self._draw(shown, now) if has_bar else self._say(shown, now)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+
+    def _note_epoch(self, title: str, epoch: int, now: float) -> None:
+        """Measure whole epochs, from one training pass to the next."""
+        if _phase(title) == "train":
+            if epoch == self._epoch + 1 and self._epoch >= 0:
+                self._epoch_seconds = now - self._epoch_begin
+            self._epoch, self._epoch_begin = epoch, now
+
+    def _draw(self, shown: _Pass, now: float) -> float:
+        """Redraw the bar, and return when to do so next."""
+        if self._bar is None:
+            self._bar = _new_bar(shown.title, shown.total)
+        self._bar.n = shown.number
+        self._bar.set_postfix_str(shown.text(self.logs, self._epoch_seconds), refresh=False)
+        self._bar.refresh()
+        self._next_draw = now + SECONDS_BETWEEN_DRAWS
+        return self._next_draw
+
+    def _say(self, shown: _Pass, now: float) -> float:
+        """Log a line, and return when to do so next."""
+        of = f"{shown.number}/{shown.total}" if shown.total else f"{shown.number} batches"
+        title = " ".join(shown.title.split())
+        logger.info("%s: %s, %s", title, of, shown.text(self.logs, self._epoch_seconds))
+        return now + SECONDS_BETWEEN_LINES
+
+
+class _Pass:
+    """How far one pass is, and how fast."""
+
+    def __init__(self, title: str, total: int, now: float, engine: Engine) -> None:
+        self.title = title
+        self.total = total
+        self.number = 0
+        self._engine = engine
+        self._phase = _phase(title)
+        self._then = now
+        self._rate = 0.0  # batches per second
+        self._batch_size = 0
+
+    def advance(self, number: int, batch: Any, now: float) -> None:
+        """Take in that ``number`` batches are done."""
+        rate = (number - self.number) / max(now - self._then, 1e-9)
+        # The last few redraws count most: loaders warm up, and machines get busy.
+        self._rate = 0.3 * rate + 0.7 * self._rate if self._rate else rate
+        self.number, self._then = number, now
+        self._batch_size = batch_size(batch)
+
+    def text(self, logs: Logs | None, epoch_seconds: float | None) -> str:
+        """Return figures, remaining time, speed and lr, the most important first."""
+        parts = [" ".join(self._figures(logs))]
+        if self._rate:
+            if self.total:
+                parts.append(self._remaining(epoch_seconds))
+            images = self._rate * self._batch_size * self._engine.context.world_size
+            parts.append(f"{images:.0f} images/s")
+        if self._phase == "train":
+            parts.append(f"lr {self._engine.lr:.3g}")
+        return ", ".join(part for part in parts if part)
+
+    def _figures(self, logs: Logs | None) -> Iterator[str]:
+        """Yield the loss and the main metric, as far as they are known."""
+        if self._phase is None or not self.number:
+            return
+        metrics = (logs or {}).get(self._phase) or {}
+        names = list(metrics)
+        losses = [name for name in names if "loss" in name.lower()] or names
+        others = [
+            name for name in (_main_metric(self._engine), *names) if name and name not in losses
+        ]
+        for name in (*losses[:1], *others[:1]):
+            value = find_metric({self._phase: metrics}, name)
+            if value is not None:
+                yield f"{name} {value:.4g}"
+
+    def _remaining(self, epoch_seconds: float | None) -> str:
+        """Return the remaining time of the pass and, while training, of the run."""
+        seconds = max(self.total - self.number, 0) / self._rate
+        text = f"{duration(seconds)} left"
+        if self._phase != "train":
+            return text
+        to_come = self._engine.num_epochs - self._engine.epoch - 1
+        run = seconds + to_come * (epoch_seconds or self.total / self._rate)
+        return f"{text}, run {duration(run)}"
+
+
+def duration(seconds: float) -> str:
+    """Return ``M:SS`` or ``H:MM:SS``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def can_draw() -> bool:
+    """Whether a bar can be redrawn where this process writes to."""
+    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def _new_bar(title: str, total: int) -> Any:
+    # Outside notebooks not tqdm.auto, which looks for widgets.
+    module: Any = importlib.import_module("tqdm.auto" if _in_notebook() else "tqdm")
+
+    class Bar(module.tqdm):  # type: ignore[misc]
+        """A bar that only we redraw: tqdm's own thread would not mix with starting processes."""
+
+        monitor_interval = 0
+
+    return Bar(
+        desc=title,
+        total=total or None,
+        leave=False,
+        dynamic_ncols=True,
+        bar_format=_BAR if total else _BAR_OF_UNKNOWN_LENGTH,
+    )
+
+
+def _phase(title: str) -> Phase | None:
+    word = title.split(maxsplit=1)[0].lower() if title.strip() else ""
+    return "train" if word == "train" else "test" if word == "test" else None
+
+
+def _main_metric(engine: Engine) -> str:
+    """Return the figure that decides which model is best, "" if none does."""
+    for callback in engine.callbacks:
+        indicator = getattr(getattr(callback, "monitor", None), "indicator", "")
+        if indicator:
+            return str(indicator)
+    return ""
