@@ -10,7 +10,9 @@ Logs: TypeAlias = dict[str, Any]
 """``{"lr": float, "train": Metrics, "test": Metrics}``, and whatever users add."""
 
 Metrics: TypeAlias = dict[str, Any]
-"""``{"loss": 0.31}`` or, for several losses, ``{"loss": {"box": 0.2, "total_loss": 0.3}}``."""
+"""``{"loss": 0.31}`` or, for several losses, ``{"loss": {"box": 0.2, "total_loss": 0.3}}``.
+
+With several test sets ``logs["test"]`` is a :class:`SetLogs`, ``{"clean": Metrics, ...}``."""
 
 Phase: TypeAlias = Literal["train", "test"]
 
@@ -74,6 +76,15 @@ for _name in (
     setattr(PhaseLogs, _name, _settled_first(_name))
 
 
+class SetLogs(Metrics):
+    """The figures of several test sets: the name of each set, and its ``Metrics``."""
+
+
+def metrics_by_set(metrics: Metrics | None) -> dict[str, Metrics]:
+    """Return the figures of each test set; those of a single one have the name ""."""
+    return dict(metrics) if isinstance(metrics, SetLogs) else {"": metrics or {}}
+
+
 def phase_metrics(logs: Logs | None, phase: Phase) -> PhaseLogs:
     """Return ``logs[phase]`` as a :class:`PhaseLogs`, made on first use.
 
@@ -91,7 +102,8 @@ def find_metric(logs: Logs | None, name: str) -> float | None:
     """Return the figure called ``name``; test figures come before train ones.
 
     A dict of losses counts as the sum of its entries, those called ``total_*`` left out; an
-    entry of such a dict is found by its own name. ``None`` means absent: 0.0 is a value.
+    entry of such a dict is found by its own name. Of several test sets the first that has the
+    figure counts; ``SET/NAME`` asks for that of one set. ``None`` means absent: 0.0 is a value.
     """
     logs = logs or {}
     for phase in ("test", "train"):
@@ -104,9 +116,14 @@ def find_metric(logs: Logs | None, name: str) -> float | None:
 def _search(metrics: Mapping[str, Any], name: str) -> float | None:
     if name in metrics:
         return _as_figure(metrics[name])
+    if isinstance(metrics, SetLogs):
+        group, _, rest = name.partition("/")
+        if group in metrics:
+            return _search(metrics[group], rest)
     for value in metrics.values():
-        if isinstance(value, Mapping) and name in value:
-            return _as_figure(value[name])
+        found = _search(value, name) if isinstance(value, Mapping) else None
+        if found is not None:
+            return found
     return None
 
 

@@ -15,7 +15,7 @@ class Monitor:
     """Watches one figure of ``logs``.
 
     Args:
-        indicator: Its name; "" watches nothing.
+        indicator: Its name, or ``SET/NAME`` for one of several test sets; "" watches nothing.
         mode: Whether smaller (``min``) or larger (``max``) is better.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -87,7 +88,11 @@ class Recorder(Callback, ABC):
     def on_test_end(self, logs: Logs | None = None) -> None:
         """Settle the test figures."""
         engine = self.engine
-        self._finish("test", logs, sums_ranks=engine is not None and is_dealt(engine.test_loader))
+        loader = None
+        if engine is not None:
+            several = isinstance(engine.test_loader, Mapping)
+            loader = engine.test_loader.get(engine.test_set) if several else engine.test_loader
+        self._finish("test", logs, sums_ranks=is_dealt(loader))
 
     def _start(self, phase: Phase, logs: Logs | None) -> None:
         old = self._tallies.pop(phase, None)

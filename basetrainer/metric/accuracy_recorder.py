@@ -17,8 +17,8 @@ from basetrainer._logs import Logs, Metrics
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.recorder import Recorder, Tally
 from basetrainer.distributed.context import DistContext
-from basetrainer.errors import UsageError
-from basetrainer.metric.functional import accuracy, confusion_counts, report
+from basetrainer.errors import ConfigError, UsageError
+from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
 from basetrainer.utils.file_utils import create_dir, write_atomically
 
 _HELD_BYTES = 1 << 20
@@ -35,10 +35,11 @@ class ConfusionTally(Tally):
     counted together; nothing is read on the host before the figures are.
     """
 
-    def __init__(self, indicator: str) -> None:
-        self.counts: Tensor | None = None  # hits, samples
+    def __init__(self, indicator: str, topk: Sequence[int] = ()) -> None:
+        self.counts: Tensor | None = None  # samples, hits, hits among the first k
         self.matrix: Tensor | None = None
-        self._indicator = indicator
+        self._topk = list(topk)
+        self._names = [indicator, *(f"{indicator}_top{k}" for k in topk)]
         self._held: list[tuple[Tensor, Tensor]] = []
         self._held_bytes = 0
 
@@ -46,7 +47,7 @@ class ConfusionTally(Tally):
         """Hold one batch's logits and labels."""
         logits, labels = _logits(outputs), _labels(inputs)
         if self.is_empty:
-            _check(logits, labels)
+            _check(logits, labels, self._topk)
         self._held.append((logits.detach().clone(), labels.detach().clone()))
         self._held_bytes += logits.nbytes
         if self._held_bytes > _HELD_BYTES:
@@ -60,7 +61,8 @@ class ConfusionTally(Tally):
         logits = torch.cat([one for one, _ in held])
         labels = torch.cat([one for _, one in held]).to(logits.device)
         predicted, num_classes = logits.argmax(1), logits.shape[1]
-        counts = torch.stack([(predicted == labels).sum(), (labels >= 0).sum()])
+        hits = [predicted == labels, *topk_hits(logits, labels, self._topk)]
+        counts = torch.stack([one.sum() for one in ((labels >= 0), *hits)])
         self.counts = counts if self.counts is None else self.counts + counts
         if num_classes <= _MATRIX_CLASSES:
             matrix = confusion_counts(predicted, labels, num_classes)
@@ -71,7 +73,9 @@ class ConfusionTally(Tally):
         self.settle()
         size = max(context.gather(0 if self.matrix is None else len(self.matrix)))
         if self.counts is None:  # a rank that had no batch
-            self.counts = torch.zeros(2, dtype=torch.int64, device=context.device)
+            self.counts = torch.zeros(
+                1 + len(self._names), dtype=torch.int64, device=context.device
+            )
         self.counts = context.sum(self.counts)
         if size:
             if self.matrix is None:
@@ -81,8 +85,9 @@ class ConfusionTally(Tally):
     def figures(self) -> Metrics:
         """Return the accuracy in percent."""
         self.settle()
-        hits, total = (0, 0) if self.counts is None else self.counts.tolist()
-        return {self._indicator: 100.0 * hits / total} if total else {}
+        total, *hits = [0] if self.counts is None else self.counts.tolist()
+        shares = [100.0 * one / total for one in hits] if total else []
+        return dict(zip(self._names, shares, strict=False))
 
 
 class AccuracyRecorder(Recorder):
@@ -96,7 +101,14 @@ class AccuracyRecorder(Recorder):
         target_names: The C class names, in the order of their indices, or a file with one a line.
         indicator: The figure's name.
         confusion_matrix: A folder that keeps ``confusion_matrix_EEE_V.VVVV.csv`` of the best epoch;
-            "" keeps none.
+            "" keeps none. With several test sets each has a sub-folder of its name.
+        topk: For each k of them ``INDICATOR_topK`` is the share of samples, in percent, whose
+            label is among the k highest logits.
+
+    Attributes:
+        matrix: Confusion matrix of the last evaluation, of the first of several test sets; row =
+            label, column = prediction.
+        matrices: That of each test set by name; "" is the name of a single one.
 
     Raises:
         UsageError: At the first batch, if outputs are no logits or labels no indices.
@@ -107,22 +119,37 @@ class AccuracyRecorder(Recorder):
         target_names: Sequence[str] | str | None = None,
         indicator: str = "Acc",
         confusion_matrix: str | os.PathLike[str] = "",
+        *,
+        topk: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        if any(k < 1 for k in topk):
+            raise ConfigError(f"AccuracyRecorder: topk={tuple(topk)} must be at least 1 each.")
         if isinstance(target_names, str):
             target_names = Path(target_names).read_text(encoding="utf-8").split()
         self.target_names = [str(name) for name in target_names or ()]
         self.indicator = indicator
         self.confusion_matrix = os.fspath(confusion_matrix)
-        self.matrix: Tensor | None = None
+        self.topk = list(dict.fromkeys(topk))
+        self.matrices: dict[str, Tensor] = {}
         self.logger = logging.getLogger(__name__)
-        self._monitor = Monitor(indicator)
-        self._kept: Path | None = None
+        self._monitors: dict[str, Monitor] = {}
+        self._kept: dict[str, Path] = {}
         self._epoch = 0
 
     def new_tally(self) -> Tally:
         """Return an empty confusion matrix."""
-        return ConfusionTally(self.indicator)
+        return ConfusionTally(self.indicator, self.topk)
+
+    @property
+    def matrix(self) -> Tensor | None:
+        """The confusion matrix of the last evaluation."""
+        return next(iter(self.matrices.values()), None)
+
+    def class_names(self, num_classes: int) -> list[str]:
+        """Return a name for each class; its index where none was given."""
+        given = self.target_names
+        return [*given[:num_classes], *(str(index) for index in range(len(given), num_classes))]
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Remember the epoch, for the name of the file."""
@@ -135,24 +162,22 @@ class AccuracyRecorder(Recorder):
         super().on_test_end(logs)
         if not isinstance(tally, ConfusionTally) or tally.matrix is None:
             return
-        self.matrix = tally.matrix.cpu()
+        name = self.engine.test_set if self.engine is not None else ""
+        matrix = self.matrices[name] = tally.matrix.cpu()
         if not self.is_main_process:
             return
-        figure = 100.0 * (accuracy(self.matrix) or 0.0)
-        names = self._names(len(self.matrix))
-        table = report(self.matrix, names)
-        self.logger.info("%s: %.4f\n%s", self.indicator, figure, table, extra={"file_only": True})
-        if self.confusion_matrix and self._monitor.is_new_best(figure, self._epoch):
-            self._write_matrix(self.matrix, names, figure)
+        figure = 100.0 * (accuracy(matrix) or 0.0)
+        title = f"{name}/{self.indicator}" if name else self.indicator
+        table = report(matrix, self.class_names(len(matrix)))
+        self.logger.info("%s: %.4f\n%s", title, figure, table, extra={"file_only": True})
+        monitor = self._monitors.setdefault(name, Monitor(self.indicator))
+        if self.confusion_matrix and monitor.is_new_best(figure, self._epoch):
+            self._write_matrix(name, matrix, figure)
 
-    def _names(self, num_classes: int) -> list[str]:
-        """Return a name for each class; its index where none was given."""
-        given = self.target_names
-        return [*given[:num_classes], *(str(index) for index in range(len(given), num_classes))]
-
-    def _write_matrix(self, matrix: Tensor, names: list[str], figure: float) -> None:
+    def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""
-        folder = Path(create_dir(self.confusion_matrix))
+        names = self.class_names(len(matrix))
+        folder = Path(create_dir(Path(self.confusion_matrix, test_set)))
         path = folder / f"confusion_matrix_{self._epoch:03d}_{figure:.4f}.csv"
         text = io.StringIO()
         writer = csv.writer(text)
@@ -160,9 +185,10 @@ class AccuracyRecorder(Recorder):
         for name, row in zip(names, matrix.tolist(), strict=True):
             writer.writerow([name, *row])
         write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8")))
-        if self._kept is not None and self._kept != path:
-            self._kept.unlink(missing_ok=True)
-        self._kept = path
+        before = self._kept.get(test_set)
+        if before is not None and before != path:
+            before.unlink(missing_ok=True)
+        self._kept[test_set] = path
 
 
 def _logits(outputs: Any) -> Any:
@@ -173,7 +199,7 @@ def _labels(inputs: Any) -> Any:
     return inputs["label"] if isinstance(inputs, Mapping) else inputs[1]
 
 
-def _check(logits: Any, labels: Any) -> None:
+def _check(logits: Any, labels: Any, topk: Sequence[int]) -> None:
     """Say what is wrong with the first batch."""
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -186,4 +212,9 @@ def _check(logits: Any, labels: Any) -> None:
         raise UsageError(
             f"AccuracyRecorder needs one class index per sample, shape ({len(logits)},), as "
             f"labels, but got {shape}."
+        )
+    if topk and max(topk) > logits.shape[1]:
+        raise UsageError(
+            f"AccuracyRecorder: topk={tuple(topk)} asks for the first {max(topk)} guesses, but "
+            f"there are only {logits.shape[1]} classes."
         )

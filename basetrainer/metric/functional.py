@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,42 @@ def confusion_counts(predicted: Tensor, labels: Tensor, num_classes: int) -> Ten
     is_counted = (labels >= 0).long()
     counts.index_add_(0, places * is_counted, is_counted)
     return counts.view(num_classes, num_classes)
+
+
+def topk_hits(logits: Tensor, labels: Tensor, ks: Sequence[int]) -> list[Tensor]:
+    """Tell for each ``k`` which samples have their label among the ``k`` highest logits.
+
+    Args:
+        logits: Shape ``(N, C)``.
+        labels: Class indices, shape ``(N,)``; negative ones (ignored samples) are no hits.
+        ks: Each ``1 <= k <= C``; none costs nothing.
+
+    Returns:
+        A boolean tensor of shape ``(N,)`` for each ``k``.
+    """
+    if not ks:
+        return []
+    is_label = logits.topk(max(ks), dim=1).indices == labels.unsqueeze(1)
+    return [is_label[:, :k].any(1) for k in ks]
+
+
+def topk_accuracy(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
+    """Return the share of samples whose label is among the ``k`` highest logits.
+
+    Args:
+        logits: Shape ``(N, C)``.
+        labels: Class indices, shape ``(N,)``.
+        k: How many guesses count, ``1 <= k <= C``.
+
+    Returns:
+        A 0-d float tensor between 0 and 1.
+
+    Raises:
+        ValueError: If ``k`` is not between 1 and the number of classes.
+    """
+    if not 1 <= k <= logits.shape[1]:
+        raise ValueError(f"k={k} guesses, but logits have {logits.shape[1]} classes.")
+    return topk_hits(logits, labels, [k])[0].float().mean()
 
 
 def class_scores(matrix: Tensor) -> dict[str, Tensor]:

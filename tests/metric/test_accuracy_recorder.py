@@ -12,9 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basetrainer.callbacks.accuracy_recorder import AccuracyRecorder as OldDoor
-from basetrainer.errors import UsageError
+from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
-from basetrainer.metric.functional import accuracy, class_scores, confusion_counts, report
+from basetrainer.metric.functional import (
+    accuracy,
+    class_scores,
+    confusion_counts,
+    report,
+    topk_hits,
+)
 from tests.tiny import TinyTrainer, tiny_data
 
 QUIET = {"num_epochs": 1, "progress": False}
@@ -133,3 +139,33 @@ def test_the_report_of_an_absent_class_has_zeros_not_nan():
     text = report(torch.tensor([[3, 0], [0, 0]]), ["here", "absent"])
     assert "nan" not in text
     assert "absent     0.0000     0.0000     0.0000          0" in text
+
+
+def test_topk_counts_labels_among_the_highest_logits():
+    class Wide(TinyTrainer):
+        def build_model(self, cfg: Any, **kwargs: Any) -> Any:
+            return self.build_model_parallel(torch.nn.Linear(3, 7), [0])
+
+    trainer = Wide(QUIET, [AccuracyRecorder(indicator="Accuracy", topk=(2, 5))], batch_size=5)
+    logs = trainer.run()
+    points, labels = tiny_data().tensors
+    order = trainer.model(points).argsort(1, descending=True)
+    for k, name in ((1, "Accuracy"), (2, "Accuracy_top2"), (5, "Accuracy_top5")):
+        hits = (order[:, :k] == labels[:, None]).any(1).double().mean()
+        assert logs["test"][name] == pytest.approx(100 * float(hits))
+    assert list(logs["train"]) == ["Accuracy", "Accuracy_top2", "Accuracy_top5"]
+
+
+def test_topk_leaves_ignored_samples_out():
+    tally: Any = AccuracyRecorder(topk=(2,)).new_tally()
+    logits = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    tally.add((None, torch.tensor([1, 2, -1])), logits, None, 3)
+    assert tally.figures() == {"Acc": 0.0, "Acc_top2": 50.0}
+    assert topk_hits(logits, torch.tensor([0, 0, 0]), ()) == []
+
+
+def test_more_guesses_than_classes_are_refused():
+    with pytest.raises(UsageError, match="only 3 classes"):
+        TinyTrainer(QUIET, [AccuracyRecorder(topk=(5,))]).run()
+    with pytest.raises(ConfigError, match="at least 1"):
+        AccuracyRecorder(topk=(0,))

@@ -1,0 +1,1 @@
+"""Old doors of evaluation that existing programs import."""
