@@ -19,9 +19,12 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 import basetrainer as bt
+from basetrainer.datasets.balance import resample_weights
 from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.digits import write_digits
 from basetrainer.datasets.transforms import get_transforms
+from basetrainer.models.freeze import freeze
+from basetrainer.models.summary import model_summary
 from basetrainer.utils import log, setup_config, torch_tools
 
 DEFAULTS = Path(__file__).parent / "configs" / "config.yaml"
@@ -38,6 +41,7 @@ class ClassificationTrainer(bt.EngineTrainer):
         self.logger = log.set_logger(None, "info", logfile, is_main_process=self.is_main_process)
         self.build(cfg)
         self.logger.info("run     : %s", cfg.work_dir)
+        self.logger.info("model   : %s", model_summary(self.model, cfg.input_size).totals())
         self.logger.info("samples : %d train, %d test", self.train_num, self.test_num)
         self.logger.info("device  : %d x %s", self.world_size, self.device)
 
@@ -45,54 +49,50 @@ class ClassificationTrainer(bt.EngineTrainer):
         transform = get_transforms(cfg.train_transform, cfg.input_size, train=True)
         self.train_data = open_dataset(cfg.train_data, transform)
         cfg.class_name = self.train_data.class_names
+        weights = resample_weights(self.train_data.targets, cfg.resample)
         # drop_last: BatchNorm learns nothing good from a last batch of one or two images.
         return self.build_dataloader(
-            self.train_data, cfg.batch_size, cfg.num_workers, phase="train", drop_last=True
+            self.train_data, cfg.batch_size, cfg.num_workers, drop_last=True, weights=weights
         )
 
-    def build_test_loader(self, cfg: Any, **kwargs: Any) -> DataLoader[Any] | None:
-        if not cfg.test_data:
-            return None
+    def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        if isinstance(cfg.test_data, dict):  # several sets by name, scored apart
+            return {name: self.open_tests(cfg, paths) for name, paths in cfg.test_data.items()}
+        return self.open_tests(cfg, cfg.test_data) if cfg.test_data else None
+
+    def open_tests(self, cfg: Any, paths: Any) -> DataLoader[Any]:
+        """Return the loader of one test set."""
         transform = get_transforms(cfg.test_transform, cfg.input_size, train=False)
-        data = open_dataset(cfg.test_data, transform, like=self.train_data)
-        return self.build_dataloader(
-            data, cfg.batch_size, cfg.num_workers, phase="test", shuffle=False
-        )
+        data = open_dataset(paths, transform, like=self.train_data)
+        return self.build_dataloader(data, cfg.batch_size, cfg.num_workers, False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        num_classes = len(cfg.class_name)
+        options = {"pretrained": cfg.pretrained, "small_input": cfg.small_input}
         model = bt.get_models(
-            cfg.net_type, cfg.input_size, num_classes, cfg.width_mult, pretrained=cfg.pretrained
+            cfg.net_type, cfg.input_size, len(cfg.class_name), cfg.width_mult, **options
         )
         if cfg.finetune:
             torch_tools.load_pretrained_model(model, cfg.finetune)
+        if cfg.freeze:
+            freeze(model, cfg.freeze)
         return self.build_model_parallel(model, cfg.gpu_id, distributed=cfg.distributed)
 
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Optimizer:
-        return bt.get_optimizer(
-            self.model,
-            optim_type=cfg.optim_type,
-            lr=cfg.lr,
-            momentum=cfg.momentum,
-            weight_decay=cfg.weight_decay,
-        )
+        options = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay}
+        return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **options)
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> nn.Module:
         return bt.get_criterion(cfg.loss_type, len(cfg.class_name), device=self.device)
 
     def build_callbacks(self, cfg: Any, **kwargs: Any) -> list[bt.Callback]:
+        options = {"milestones": cfg.milestones, "num_warn_up": cfg.num_warn_up}
+        scheduler = bt.get_scheduler(
+            cfg.scheduler, self.optimizer, cfg.lr, cfg.num_epochs, self.num_steps, **options
+        )
         return [
             bt.LossesRecorder(),
             bt.AccuracyRecorder(cfg.class_name, "Accuracy", f"{cfg.work_dir}/confusion_matrix"),
-            bt.get_scheduler(
-                cfg.scheduler,
-                self.optimizer,
-                lr_init=cfg.lr,
-                num_epochs=cfg.num_epochs,
-                num_steps=self.num_steps,
-                milestones=cfg.milestones,
-                num_warn_up=cfg.num_warn_up,
-            ),
+            scheduler,
             bt.LogHistory(cfg.log_dir, cfg.log_freq, self.logger, ["loss", "Accuracy"]),
             bt.ModelCheckpoint(
                 self.model,
@@ -129,6 +129,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cfg: Any) -> Any:
     """Train; this is what each process runs."""
+    train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data
+    if DIGITS / "train" in map(Path, train_data):
+        write_digits(DIGITS)
     return ClassificationTrainer(cfg).run()
 
 
@@ -136,8 +139,6 @@ def start() -> Any:
     """Read the command line, and run ``main`` in one process per device."""
     log.set_logger(level="info")
     cfg = setup_config.parser_config(get_parser())
-    if str(DIGITS / "train") in cfg.train_data:
-        write_digits(DIGITS)
     return bt.launch(main, len(cfg.gpu_id), distributed=cfg.distributed, args=(cfg,))
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
-from basetrainer.data.order import DealtBatches, TrainOrder, epoch_order
+from basetrainer.data.order import DealtBatches, TrainOrder, epoch_order, mix
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 PHASES = ("train", "test", "val")
+DEFAULT_SEED = 2020
 
 
 def build_dataloader(
@@ -27,6 +29,8 @@ def build_dataloader(
     shuffle: bool = True,
     phase: str = "train",
     distributed: bool = True,
+    *,
+    weights: Tensor | None = None,
     **kwargs: Any,
 ) -> DataLoader[Any]:
     """Make a DataLoader whose samples are dealt to the processes of the run.
@@ -39,6 +43,8 @@ def build_dataloader(
         phase: ``train`` gives each rank its part of every global batch; ``test`` and ``val`` deal
             whole batches of the one-process order, without padding or repeating.
         distributed: Whether to deal at all; otherwise every rank sees everything.
+        weights: How often to show each sample in relation to the others, one number for each, such
+            as :func:`~basetrainer.datasets.balance.sample_weights` gives. For training only.
         **kwargs: Handed to ``DataLoader``. A ``sampler`` or ``batch_sampler`` is taken as it is.
 
     Raises:
@@ -52,16 +58,19 @@ def build_dataloader(
         raise ConfigError(f"num_workers: {num_workers} must not be negative.")
     if num_workers == 0:
         kwargs.pop("persistent_workers", None)  # DataLoader refuses it without workers
-    # A generator of its own: iter(DataLoader) otherwise draws from the global one.
-    kwargs.setdefault("generator", torch.Generator().manual_seed(TrainOrder(1, 1).seed))
+    is_ours = kwargs.get("generator") is None
+    if is_ours:  # of its own: iter(DataLoader) otherwise draws from the global one
+        kwargs["generator"] = torch.Generator().manual_seed(mix(DEFAULT_SEED))
     context = DistContext.current() if distributed else DistContext()
     own_order = kwargs.get("sampler") is not None or kwargs.get("batch_sampler") is not None
     if isinstance(dataset, IterableDataset) or own_order:
+        if weights is not None:
+            raise ConfigError("weights: the data has an order of its own. Leave one of them out.")
         if own_order and context.world_size > 1:
             logger.warning("the %s loader has a sampler of its own: every rank follows it", phase)
         if kwargs.get("batch_sampler") is None:
             kwargs["batch_size"] = batch_size
-        return DataLoader(dataset, num_workers=num_workers, **kwargs)
+        return _marked(DataLoader(dataset, num_workers=num_workers, **kwargs), is_ours)
     drop_last = bool(kwargs.pop("drop_last", False))
     if phase == "train":
         _check_epoch(len(dataset), batch_size, drop_last, context.world_size)
@@ -72,10 +81,12 @@ def build_dataloader(
             drop_last=drop_last,
             rank=context.rank,
             world_size=context.world_size,
+            weights=weights,
         )
-        return DataLoader(
-            dataset, batch_size, sampler=sampler, num_workers=num_workers, drop_last=False, **kwargs
-        )
+        loader = DataLoader(dataset, batch_size, sampler=sampler, num_workers=num_workers, **kwargs)
+        return _marked(loader, is_ours)
+    if weights is not None:
+        raise ConfigError(f"weights: a {phase} loader shows every sample once. Leave them out.")
     batches = DealtBatches(
         len(dataset),
         batch_size,
@@ -85,7 +96,12 @@ def build_dataloader(
         order=epoch_order(len(dataset), 0, 0) if shuffle else None,
     )
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, **kwargs)
-    loader.is_dealt = distributed
+    return _marked(loader, is_ours, is_dealt=distributed)
+
+
+def _marked(loader: DataLoader[Any], is_ours: bool, is_dealt: bool = False) -> DataLoader[Any]:
+    """Note on the loader whether its generator is ours, and whether ranks share its data."""
+    loader.is_ours, loader.is_dealt = is_ours, is_dealt
     return loader
 
 
@@ -112,17 +128,31 @@ def is_dealt(loader: Any) -> bool:
 
 
 def is_shuffled(loader: Any) -> bool:
-    """Whether the loader's order is not that of its dataset."""
-    sampler = getattr(loader, "sampler", None)
-    random_sampler = isinstance(sampler, torch.utils.data.RandomSampler)
-    return random_sampler or bool(getattr(sampler, "shuffle", False))
+    """Whether the loader's order is not, or not surely, that of its dataset."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return False
+    batches = loader.batch_sampler
+    source = batches.sampler if isinstance(batches, BatchSampler) else batches or loader.sampler
+    return not isinstance(source, SequentialSampler) and getattr(source, "shuffle", True)
 
 
-def seed_loader(loader: Any, seed: int) -> None:
-    """Make the order of a loader of ours follow the run's seed."""
-    if isinstance(sampler := getattr(loader, "sampler", None), TrainOrder):
-        sampler.seed = seed
-        loader.generator.manual_seed(seed)
+def length(sized: Any, default: int = 0) -> int:
+    """Return ``len(sized)``, or ``default`` where it has none."""
+    try:
+        return len(sized)
+    except TypeError:
+        return default
+
+
+def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
+    """Make a loader of ours follow the run's seed.
+
+    The order is that of the seed on all ranks; what loader workers draw differs by rank.
+    """
+    if getattr(loader, "is_ours", False):
+        if isinstance(loader.sampler, TrainOrder):
+            loader.sampler.seed = seed
+        loader.generator.manual_seed(mix(seed, rank))
 
 
 def set_epoch(loader: Any, epoch: int) -> None:

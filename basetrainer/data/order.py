@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from basetrainer.errors import ConfigError
+
 _MASK = (1 << 63) - 1
 
 
@@ -46,6 +48,11 @@ class TrainOrder(Sampler[int]):
         rank: Of this process.
         world_size: Number of processes.
         seed: Of the shuffling.
+        weights: How often to show each sample in relation to the others, shape ``(num_samples,)``;
+            the epoch is then drawn by :func:`~basetrainer.datasets.balance.balanced_order`.
+
+    Raises:
+        ConfigError: If the weights do not fit the dataset, or go with ``shuffle=False``.
     """
 
     def __init__(
@@ -58,7 +65,17 @@ class TrainOrder(Sampler[int]):
         rank: int = 0,
         world_size: int = 1,
         seed: int = 2020,
+        weights: Tensor | None = None,
     ) -> None:
+        if weights is not None and not shuffle:
+            raise ConfigError(
+                "shuffle: False keeps the order of the dataset, weights draw another. Give one."
+            )
+        self.weights: Tensor | None = None
+        if weights is not None:
+            from basetrainer.datasets.balance import checked_weights  # loaded by those who need it
+
+            self.weights = checked_weights(weights, num_samples)
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -76,15 +93,21 @@ class TrainOrder(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        order = (
-            epoch_order(self.num_samples, self.seed, self.epoch)
-            if self.shuffle
-            else torch.arange(self.num_samples)
-        )
+        order = self._order()
         end = self._num_full * self.batch_size * self.world_size
         mine = order[:end].view(-1, self.world_size, self.batch_size)[:, self.rank].reshape(-1)
         tail = order[end : end + self._tail].tensor_split(self.world_size)[self.rank]
         return iter(torch.cat([mine, tail]).tolist())
+
+    def _order(self) -> Tensor:
+        """Return the epoch's samples of all ranks, a function of seed and epoch."""
+        if self.weights is not None:
+            from basetrainer.datasets.balance import balanced_order
+
+            return balanced_order(self.weights, self.num_samples, self.seed, self.epoch)
+        if self.shuffle:
+            return epoch_order(self.num_samples, self.seed, self.epoch)
+        return torch.arange(self.num_samples)
 
     def __len__(self) -> int:
         share = self._tail // self.world_size + (self.rank < self._tail % self.world_size)
@@ -104,6 +127,9 @@ class DealtBatches(Sampler[list[int]]):
         rank: Of this process.
         world_size: Number of processes.
         order: The one-process order; by default that of the dataset.
+
+    Attributes:
+        shuffle: Whether the order is another than the dataset's.
     """
 
     def __init__(
@@ -116,6 +142,7 @@ class DealtBatches(Sampler[list[int]]):
         world_size: int = 1,
         order: Tensor | None = None,
     ) -> None:
+        self.shuffle = order is not None
         indices = torch.arange(num_samples) if order is None else order
         batches = [batch.tolist() for batch in indices.split(batch_size)] if num_samples else []
         if drop_last and batches and len(batches[-1]) < batch_size:

@@ -88,6 +88,41 @@ def _per_image(counts: NDArray[Any], shares: Floats, num_samples: int) -> Floats
     return np.asarray(shares * num_samples / np.maximum(counts, 1))
 
 
+def resample_weights(targets: ArrayLike, resample: str | bool | None) -> Tensor | None:
+    """Return the weights that the cfg key ``resample`` asks for, for ``build_dataloader``.
+
+    Args:
+        targets: See :func:`sample_weights`.
+        resample: A name of :data:`STRENGTHS`; True means "mean"; None, False and "" mean none.
+
+    Raises:
+        UnknownNameError: If there is no such strength.
+        ConfigError: If there is no sample.
+    """
+    if not resample:
+        return None
+    return sample_weights(targets, "mean" if resample is True else resample)
+
+
+def checked_weights(weights: ArrayLike | Tensor, num_samples: int) -> Tensor:
+    """Return weights as float64 on the CPU, shape ``(num_samples,)``.
+
+    Raises:
+        ConfigError: If there is not one for each sample, no weight is positive, or one is
+            negative, infinite or NaN.
+    """
+    checked = torch.as_tensor(weights).detach().to("cpu", torch.float64)
+    if checked.shape != (num_samples,):
+        raise ConfigError(
+            f"weights of shape {tuple(checked.shape)} for a dataset of {num_samples} samples: "
+            f"give one number for each sample, such as sample_weights(dataset.targets)."
+        )
+    is_usable = bool(torch.isfinite(checked).all() & (checked >= 0).all() & (checked > 0).any())
+    if not is_usable:
+        raise ConfigError("weights must be finite and not negative, at least one above 0.")
+    return checked
+
+
 def balanced_order(weights: Tensor, num_samples: int, seed: int, epoch: int) -> Tensor:
     """Draw the samples of one epoch.
 
@@ -110,9 +145,7 @@ def balanced_order(weights: Tensor, num_samples: int, seed: int, epoch: int) -> 
     Raises:
         ConfigError: If no weight is positive, or one is negative, infinite or NaN.
     """
-    weights = weights.detach().to("cpu", torch.float64)
-    if not bool(torch.isfinite(weights).all() & (weights >= 0).all() & (weights > 0).any()):
-        raise ConfigError("weights must be finite and not negative, at least one above 0.")
+    weights = checked_weights(weights, len(weights))
     mixed = np.random.SeedSequence([seed & (2**64 - 1), epoch]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(mixed[0]))
     shuffled = torch.randperm(len(weights), generator=generator)

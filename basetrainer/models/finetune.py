@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
     """
     given = isinstance(state_or_path, Mapping)
     source = "the given state" if given else os.fspath(state_or_path)  # type: ignore[arg-type]
-    state = _plain(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
+    state = plain_state(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
     model = unwrapped(model)
     own = model.state_dict()
     wrong_shape = {
@@ -101,8 +100,16 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
     return report
 
 
-def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_state(
+    path: str | os.PathLike[str], *, weights_only: bool = True, map_location: Any = "cpu"
+) -> dict[str, Tensor]:
     """Return the state dict in a file, with plain names.
+
+    Args:
+        path: A state dict, or a checkpoint that holds one under ``model`` or ``state_dict``.
+        weights_only: Whether to refuse everything but tensors and plain values; False runs code
+            that the file may hold.
+        map_location: Where the tensors go.
 
     Raises:
         ConfigError: If there is no such file.
@@ -115,20 +122,24 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             f"the path, or leave it out to start from random weights."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        content = torch.load(path, map_location=map_location, weights_only=weights_only)
+    except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be read as a file of weights: {str(error).splitlines()[0]} It must "
+            f"{path} cannot be read as a file of weights: {_first_line(error)} It must "
             f"hold tensors alone: save model.state_dict(), not the model; and be whole."
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, not a state dict. Save model.state_dict()."
         )
-    return _plain(content)
+    return plain_state(content)
 
 
-def _plain(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or f"{type(error).__name__}."
+
+
+def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """Take a state dict out of what it is wrapped in; drop what wrappers put before its names."""
     for key in _CONTENTS:
         if isinstance(content.get(key), Mapping):

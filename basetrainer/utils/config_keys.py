@@ -144,7 +144,7 @@ SETTINGS: dict[str, Setting] = {
     "class_name": Setting(_NAMES, "Classes, or the file that lists them.", "[cat, dog]", _names),
     "train_transform": Setting("anything", "How training images are changed.", "train", _anything),
     "test_transform": Setting("anything", "How test images are prepared.", "val", _anything),
-    "resample": Setting("anything", "Whether rare classes are repeated.", "false", _anything),
+    "resample": Setting("anything", "How much rare classes are repeated.", "mean", _anything),
     "work_dir": Setting("text", "Folder of what a run leaves.", "work_space", as_text),
     "net_type": Setting("text", "Network.", "mobilenet_v2", as_text),
     "width_mult": Setting("number > 0", "Factor of the network's channels.", "1.0", _POSITIVE),
@@ -180,6 +180,7 @@ seed deterministic amp accumulate_steps clip_grad_norm channels_last compile ste
 test_every on_nonfinite max_skips strategy resume save_every_updates save_every_epochs
 save_every_minutes keep_last keep_best async_save ema_decay early_stop early_stop_indicator
 max_minutes profile_steps start_save model_root log_root model_dir log_dir classes local_rank
+freeze small_input
 """
 
 KNOWN_KEYS: frozenset[str] = frozenset([*SETTINGS, *_OTHERS.split()])

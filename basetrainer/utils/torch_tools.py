@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basetrainer.errors import CheckpointError, ConfigError
+if TYPE_CHECKING:
+    from basetrainer.models.summary import ModelSummary
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +26,35 @@ def set_env_random_seed(seed: int = 2020) -> None:
     torch.manual_seed(seed)
 
 
-def set_deterministic() -> None:
-    """Make torch use deterministic algorithms only; where there is none, it raises."""
+@contextmanager
+def deterministic_algorithms(is_asked: bool) -> Iterator[None]:
+    """Let torch use deterministic algorithms only; where there is none, it raises."""
+    if not is_asked:
+        yield
+        return
     # cuBLAS reads this when its first handle is made; without it torch refuses.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put ``model`` into evaluation mode, and each of its modules back as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def batch_size(inputs: Any) -> int:
@@ -93,64 +117,39 @@ def load_state_dict(
         ConfigError: If there is no such file.
         CheckpointError: If it cannot be read or holds no weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"There is no file of weights {path}.")
-    try:
-        found = torch.load(path, map_location=map_location, weights_only=weights_only)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read as weights: {error}. It is damaged, or no file of torch.save."
-        ) from error
-    for key in ("model", "state_dict"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}, not a state dict.")
-    return strip_prefix(found)
+    from basetrainer.models.finetune import read_state  # loaded by those who need it
+
+    return read_state(path, weights_only=weights_only, map_location=map_location)
 
 
-def strip_prefix(state: Mapping[str, Any], prefix: str = "module.") -> dict[str, Any]:
-    """Return the state dict without the prefix that wrappers put before each key."""
-    return {key.removeprefix(prefix): value for key, value in state.items()}
+def unwrap_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the state dict in ``{"model": ...}`` or alike, without ``module.`` before keys."""
+    from basetrainer.models.finetune import plain_state
+
+    return plain_state(state)
 
 
 def get_module_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state dict with the keys of a model that is not wrapped."""
-    return strip_prefix(state_dict)
+    return {key.removeprefix("module."): value for key, value in state_dict.items()}
 
 
 def load_pretrained_model(
     model: nn.Module, pretrained_dict: str | os.PathLike[str] | Mapping[str, Any]
 ) -> nn.Module:
-    """Load what fits, by name and shape, and say what did not.
+    """Load what fits, by :func:`~basetrainer.models.finetune.finetune`, and return the model.
 
     Args:
         model: Changed in place; may be wrapped.
         pretrained_dict: A file or a state dict.
 
-    Returns:
-        The same model.
+    Raises:
+        ConfigError: If there is no such file.
+        CheckpointError: If the file cannot be read, or nothing in it fits.
     """
-    given = (
-        strip_prefix(pretrained_dict)
-        if isinstance(pretrained_dict, Mapping)
-        else load_state_dict(pretrained_dict)
-    )
-    own = model.state_dict()
-    names = {name.removeprefix("module."): name for name in own}
-    fitting = {
-        names[key]: value
-        for key, value in given.items()
-        if key in names and own[names[key]].shape == value.shape
-    }
-    left_out = sorted(set(given) - {name.removeprefix("module.") for name in fitting})
-    model.load_state_dict(fitting, strict=False)
-    logger.info("weights: %d of %d tensors of the model loaded", len(fitting), len(own))
-    if left_out:
-        logger.warning(
-            "weights: %d tensors do not fit: %s", len(left_out), ", ".join(left_out[:10])
-        )
+    from basetrainer.models.finetune import finetune
+
+    finetune(model, pretrained_dict)
     return model
 
 
@@ -178,3 +177,32 @@ def print_model(model: nn.Module) -> None:
     """Log the name and shape of each parameter and buffer."""
     for name, value in model.state_dict().items():
         logger.info("%s %s", name, tuple(value.shape))
+
+
+def nni_summary_model(
+    model: nn.Module,
+    batch_size: int = 1,
+    input_size: Sequence[int] = (112, 112),
+    plot: bool = False,
+    device: torch.device | str = "cpu",
+) -> ModelSummary:
+    """Log the layers, parameters and multiply-adds of a network and return them.
+
+    It is :func:`~basetrainer.models.summary.model_summary`; NNI is not needed.
+
+    Args:
+        model: The network; it is moved to ``device``.
+        batch_size: Without effect: the counts are those of one sample.
+        input_size: ``[W, H]`` of the images.
+        plot: Without effect: nothing is drawn.
+        device: Where the network runs.
+    """
+    from basetrainer.models.summary import model_summary
+
+    summary = model_summary(model.to(device), input_size)
+    logger.info("%s", summary)
+    return summary
+
+
+summary_model = torchinfo_summary = nni_summary_model
+"""The other names under which programs know it."""

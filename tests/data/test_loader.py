@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import IterableDataset, SequentialSampler
+from torch.utils.data import IterableDataset, SequentialSampler, TensorDataset
 
 from basetrainer.data.collation import Collation
-from basetrainer.data.loader import build_dataloader, is_dealt, look_ahead, set_epoch
+from basetrainer.data.loader import build_dataloader, is_dealt, look_ahead, seed_loader, set_epoch
 from basetrainer.data.order import DealtBatches, TrainOrder, epoch_order, mix
+from basetrainer.datasets.balance import balanced_order, sample_weights
 from basetrainer.errors import ConfigError
 from basetrainer.utils.torch_tools import batch_size
 from tests.tiny import tiny_data
@@ -43,6 +44,60 @@ def test_the_ranks_shares_are_those_of_the_global_batches(
     expected = [sorted(whole[i : i + size]) for i in range(0, num_samples, size)]
     left_out = (drop_last and num_samples % size) or 0 < num_samples % size < world
     assert seen == (expected[:-1] if left_out else expected)
+
+
+@given(**SIZES, epoch=st.integers(0, 3), seed=st.integers(0, 9))
+def test_the_ranks_share_one_balanced_order(num_samples, batch, world, epoch, seed):
+    weights = torch.arange(1.0, num_samples + 1, dtype=torch.float64)
+    size = batch * world
+    parts = []
+    for rank in range(world):
+        order = TrainOrder(
+            num_samples, batch, rank=rank, world_size=world, seed=seed, weights=weights
+        )
+        order.set_epoch(epoch)
+        parts.append([one.tolist() for one in torch.tensor(list(order)).split(batch)])
+    seen = [[one for part in step for one in part] for step in zip(*parts, strict=True)]
+    whole = balanced_order(weights, num_samples, seed, epoch).tolist()
+    steps = [whole[i : i + size] for i in range(0, num_samples, size)]
+    assert seen == (steps if len(steps[-1]) >= world else steps[:-1]) or num_samples < world
+
+
+def test_weights_show_a_rare_class_as_often_as_the_others_whatever_the_position():
+    targets = torch.tensor([0] * 90 + [1] * 10)
+    data = TensorDataset(targets)
+    weights = sample_weights(targets.numpy())
+
+    def epoch_of(number: int) -> torch.Tensor:
+        loader = build_dataloader(data, 10, 0, weights=weights)  # made anew, as a resumed run does
+        set_epoch(loader, number)
+        return torch.cat([labels for (labels,) in loader])
+
+    assert epoch_of(0).bincount().tolist() == [50, 50]
+    assert torch.equal(epoch_of(3), epoch_of(3))
+    assert not torch.equal(epoch_of(3), epoch_of(4))
+
+
+def test_a_runs_seed_reaches_the_balanced_order():
+    loader = build_dataloader(tiny_data(), 4, 0, weights=torch.ones(12))
+    seed_loader(loader, 7)
+    expected = balanced_order(torch.ones(12), 12, 7, 0).tolist()
+    assert list(loader.sampler) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": torch.ones(11)}, r"shape \(11,\) for a dataset of 12 samples"),
+        ({"weights": -torch.ones(12)}, "not negative"),
+        ({"weights": torch.ones(12), "shuffle": False}, "shuffle: False"),
+        ({"weights": torch.ones(12), "phase": "test"}, "a test loader shows every sample once"),
+        ({"weights": torch.ones(12), "sampler": [1, 2]}, "an order of its own"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_dataloader(tiny_data(), 4, 0, **options)
 
 
 @given(**SIZES, drop_last=st.booleans())

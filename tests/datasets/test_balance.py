@@ -8,7 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basetrainer.datasets.balance import STRENGTHS, balanced_order, class_shares, sample_weights
+from basetrainer.datasets.balance import (
+    STRENGTHS,
+    balanced_order,
+    class_shares,
+    resample_weights,
+    sample_weights,
+)
 from basetrainer.errors import ConfigError, UnknownNameError
 
 strengths = st.sampled_from(sorted(STRENGTHS))
@@ -116,3 +122,15 @@ def test_what_cannot_be_balanced_is_refused():
     for weights in ([0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0], [float("inf"), 1.0], []):
         with pytest.raises(ConfigError, match="weights must be finite"):
             balanced_order(torch.tensor(weights), 3, 0, 0)
+
+
+def test_the_setting_resample_is_a_strength_or_true_for_mean_or_nothing():
+    targets = targets_of([8, 2])
+    for nothing in (None, False, ""):
+        assert resample_weights(targets, nothing) is None
+    for value, strength in ((True, "mean"), ("sqrt", "sqrt")):
+        weights = resample_weights(targets, value)
+        assert weights is not None
+        assert torch.equal(weights, sample_weights(targets, strength))
+    with pytest.raises(UnknownNameError, match="Did you mean 'mean'"):
+        resample_weights(targets, "meen")

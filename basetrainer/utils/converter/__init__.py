@@ -1,0 +1,1 @@
+"""Old doors of converters that existing programs import."""

@@ -1,0 +1,62 @@
+"""plot_utils, summary and the functions of torch_tools that existing programs call."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.utils import torch_tools
+from basetrainer.utils.plot_utils import plot_multi_line
+from basetrainer.utils.summary import SummaryWriter
+
+
+def test_lines_are_drawn_with_their_names(monkeypatch):
+    pytest.importorskip("matplotlib").use("template")
+    figure = plot_multi_line([[0, 1], [0, 2]], [[1, 2], [3, 4]], ["a", "b"], "title", "x", "y")
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["a", "b"]
+    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("title", "x", "y")
+    with pytest.raises(ConfigError, match="1 lists of x, 1 of y and 2 names"):
+        plot_multi_line([[0]], [[1]], ["a", "b"])
+
+
+def test_a_writer_writes_where_there_is_a_folder_and_nowhere_else(tmp_path):
+    silent = SummaryWriter(None)
+    silent.add_scalar("loss", 1.0, 0)
+    silent.add_scalars("losses", {"a": 1.0}, 0)
+    silent.add_image("image", torch.zeros(3, 2, 2), 0)
+    silent.close()
+    assert not list(tmp_path.iterdir())
+    writer = SummaryWriter(str(tmp_path / "log"))
+    writer.add_scalar("loss", 1.0, 0)
+    writer.flush()
+    writer.close()
+    (file,) = (tmp_path / "log").iterdir()
+    assert file.stat().st_size > 100
+
+
+def test_weights_that_fit_are_loaded_and_files_are_read_with_plain_names(tmp_path):
+    source, model = nn.Linear(3, 2), nn.Linear(3, 2)
+    wrapped = {f"module.{name}": value for name, value in source.state_dict().items()}
+    torch.save({"epoch": 3, "model": wrapped}, tmp_path / "a.pth")
+    assert torch_tools.load_pretrained_model(model, tmp_path / "a.pth") is model
+    assert torch.equal(model.weight, source.weight)
+    read = torch_tools.load_state_dict(tmp_path / "a.pth", weights_only=False)
+    assert list(read) == list(torch_tools.get_module_state_dict(wrapped)) == ["weight", "bias"]
+    with pytest.raises(CheckpointError, match="Nothing in the given state fits Linear"):
+        torch_tools.load_pretrained_model(model, {"other": torch.zeros(1)})
+    (tmp_path / "broken.pth").write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match=r"broken\.pth cannot be read"):
+        torch_tools.load_state_dict(tmp_path / "broken.pth")
+
+
+def test_the_old_summary_counts_and_logs(caplog):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 6 * 4, 2))
+    with caplog.at_level(logging.INFO, "basetrainer"):
+        summary = torch_tools.nni_summary_model(model, input_size=[4, 6])
+    assert summary.macs == 3 * 4 * 24 + 96 * 2
+    assert "MACs" in caplog.text
