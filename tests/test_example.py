@@ -101,6 +101,17 @@ def tiny_data(tmp_path: Path) -> list[object]:
     return [*data, "--net_type", "mobilenet_v2", "--batch_size", 20]
 
 
+def test_resample_freeze_and_small_input_are_read_and_the_model_is_summed_up_once(
+    tmp_path, monkeypatch, capsys
+):
+    settings = "num_epochs: 1\nresample: mean\nfreeze: [features.0]\nsmall_input: True\n"
+    (tmp_path / "my.yaml").write_text(settings)
+    start(monkeypatch, "--config_file", "my.yaml", *tiny_data(tmp_path))
+    err = capsys.readouterr().err
+    assert err.count("M parameters") == 1
+    assert "frozen: 3 parameters, 1 BatchNorms" in err
+
+
 BAD_KEYS = {
     "num_epochs: three": ("num_epochs", "three", "bad.yaml, line "),
     "milestones: 20": ("milestones", "20", "[20]"),
@@ -117,6 +128,8 @@ BAD_KEYS = {
     "accumulate_steps: 0": ("accumulate_steps", "0"),
     "amp: half": ("amp", "half", "bf16"),
     "use_prune: True": ("use_prune",),
+    "resample: meen": ("meen", "mean"),
+    "freeze: [layer9]": ("layer9", "layer4"),
     "lr: [1": ("bad.yaml", "line "),
 }
 

@@ -96,4 +96,10 @@ class EMA(Callback):
         """Return the floating-point parameters and buffers, detached, by name."""
         engine = self.engine
         state = unwrap(engine.model).state_dict() if engine is not None else {}
-        return {name: value for name, value in state.items() if value.is_floating_point()}
+        # Tied weights have several names, but must be averaged and swapped once.
+        tensors = {
+            (value.data_ptr(), value.shape, value.stride()): name
+            for name, value in reversed(state.items())
+            if value.is_floating_point()
+        }
+        return {name: state[name] for name in reversed(tensors.values())}

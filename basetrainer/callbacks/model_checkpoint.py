@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
-from basetrainer._logs import Logs
+from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.monitor import Monitor
@@ -45,7 +44,7 @@ class ModelCheckpoint(Callback):
             ``model_nums`` epochs, 0 writes nothing but the best model.
         best_save: From which epoch on the best model is looked for.
         indicator: Which figure of the logs is compared; test figures where there are any. "" looks
-            for no best model.
+            for no best model. With several test sets the first one decides, or ``SET/FIGURE``.
         inverse: Whether smaller is better.
         logger: Where lines go; by default the module's own logger.
         model_nums: See ``start_save``.
@@ -146,10 +145,10 @@ class ModelCheckpoint(Callback):
     def resume_model(
         self,
         model: nn.Module,
-        optimizer: Optimizer | None,
+        optimizer: Any,
         resume: str | os.PathLike[str] | None,
         strict: bool = True,
-    ) -> tuple[nn.Module, Optimizer | None, int]:
+    ) -> tuple[nn.Module, Any, int]:
         """Load what an earlier run wrote.
 
         Args:
@@ -179,7 +178,10 @@ class ModelCheckpoint(Callback):
         if "epoch" not in found:
             return model, optimizer, 0
         if optimizer is not None and found.get("optimizer"):
-            optimizer.load_state_dict(found["optimizer"])
+            try:
+                _load_optimizer(optimizer, found["optimizer"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
         return model, optimizer, int(found["epoch"]) + 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -265,14 +267,27 @@ def _optimizer_state(optimizer: Any) -> Any:
     return optimizer.state_dict() if optimizer is not None else None
 
 
+def _load_optimizer(optimizer: Any, state: Any) -> None:
+    """Load what :func:`_optimizer_state` returned."""
+    if isinstance(optimizer, dict):
+        for name, one in optimizer.items():
+            one.load_state_dict(state[name])
+    elif isinstance(optimizer, (list, tuple)):
+        for one, own in zip(optimizer, state, strict=True):
+            one.load_state_dict(own)
+    else:
+        optimizer.load_state_dict(state)
+
+
 def _names(logs: Logs | None) -> list[str]:
     """Return the names of all figures in the logs."""
     names: dict[str, None] = {}
     for phase in ("test", "train"):
-        for name, value in ((logs or {}).get(phase) or {}).items():
-            names[name] = None
-            if isinstance(value, dict):
-                names.update(dict.fromkeys(value))
+        for test_set, metrics in metrics_by_set((logs or {}).get(phase)).items():
+            for name, value in metrics.items():
+                names[f"{test_set}/{name}" if test_set else name] = None
+                if isinstance(value, dict):
+                    names.update(dict.fromkeys(value))
     return list(names)
 
 

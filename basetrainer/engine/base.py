@@ -26,7 +26,8 @@ class _Audience:
     __slots__ = ("calls", "listeners")
 
     def __init__(self, listeners: Sequence[Base]) -> None:
-        self.listeners = list(listeners)
+        # A copy of the same type: a list never equals a tuple.
+        self.listeners = listeners if isinstance(listeners, tuple) else list(listeners)
         self.calls = {
             name: tuple(getattr(one, name) for one in self.listeners if _hears(one, name))
             for name in HOOKS

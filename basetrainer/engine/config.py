@@ -30,7 +30,7 @@ class EngineConfig:
     """Epochs to train."""
 
     progress: bool = True
-    """Whether to show progress bars."""
+    """Whether to show progress bars; without them, and without a terminal, there are lines."""
 
     gpu_id: tuple[int, ...] | None = None
     """Accelerators to use, one per process; None means the first free to each process. Without
@@ -109,7 +109,7 @@ class EngineConfig:
                 values[field.name] = _check(field.name, value, origin_of(cfg, field.name))
         for name, (nothing, what) in _LATER.items():
             value = get(cfg, name)
-            if value not in (None, nothing):
+            if value and value != nothing:
                 raise ConfigError(
                     f"{name}: {value!r} asks for {what}, which this version does not have yet. "
                     f"Leave the key out."

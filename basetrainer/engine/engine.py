@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
-from basetrainer._logs import Logs
-from basetrainer.data.loader import EpochStream, look_ahead, set_epoch
+from basetrainer._logs import Logs, SetLogs
+from basetrainer.data.loader import EpochStream, length, look_ahead, set_epoch
 from basetrainer.distributed.shared_flag import SharedFlag
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
+from basetrainer.engine.progress import Progress
 from basetrainer.engine.step import Step
+from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError
+from basetrainer.utils.torch_tools import deterministic_algorithms
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +37,11 @@ class Engine(Step):
         epoch: The running epoch, from 0.
         position: Finished epochs, batches of the running one, optimizer steps.
         callbacks: Who hears the hooks, in this order.
-        model, optimizer, criterion, train_loader, test_loader: What the loop works with.
+        model, optimizer, criterion, train_loader, test_loader: What the loop works with; several
+            test loaders, by name, are scored apart.
+        test_set: The name of the test set that is being evaluated; "" if there is but one.
         device: Where batches are moved to.
-        progress: Whether to show progress bars.
+        progress: Whether to show progress bars; lines are shown in any case.
         stop_reason: Why the run ended early; None if it did not.
         test_weights: Makes the context in which weights are tested and saved; a callback that
             averages weights sets it.
@@ -52,11 +57,13 @@ class Engine(Step):
         self.callbacks: list[Base] = []
         self.train_loader: Any = None
         self.test_loader: Any = None
+        self.test_set = ""
         self.progress = self.config.progress
         self.stop_reason: str | None = None
         self.test_weights: Callable[[], AbstractContextManager[None]] = nullcontext
         self._stop_flag = SharedFlag(self.context)
         self._stream: EpochStream | None = None
+        self._screen = Progress()
 
     @property
     def listeners(self) -> Sequence[Base]:
@@ -77,13 +84,14 @@ class Engine(Step):
         self.stop_reason = None
         try:
             self._get_ready()
-            self.on_train_begin(logs)
-            for epoch in range(self.position.epoch, self.num_epochs):
-                self.run_epoch(epoch, logs)
-                if self.stop_reason is not None:
-                    logger.info("stopped: %s", self.stop_reason)
-                    break
-            self.on_train_end(logs)
+            with deterministic_algorithms(self.config.deterministic):
+                self.on_train_begin(logs)
+                for epoch in range(self.position.epoch, self.num_epochs):
+                    self.run_epoch(epoch, logs)
+                    if self.stop_reason is not None:
+                        logger.info("stopped: %s", self.stop_reason)
+                        break
+                self.on_train_end(logs)
         except BaseException as error:
             self._fail(error, logs)
             raise
@@ -92,12 +100,15 @@ class Engine(Step):
     def run_epoch(self, epoch: int, logs: Logs) -> None:
         """Train for one epoch and evaluate; an epoch that was stopped is not evaluated."""
         self.epoch = epoch
+        self._screen.logs = logs
         self._gather_audience()
         logs.pop("test", None)  # an earlier score must never be taken for this epoch's
         self.set_model(self.model)
         self.on_epoch_begin(epoch, logs)
-        self.run_train_epoch(self._epoch_data(), logs)
-        if self._agree_to_stop():
+        dataset = self._epoch_data()
+        self.run_train_epoch(dataset, logs)
+        # Asked in the very last step, the run ends with the epoch, which is whole.
+        if self._agree_to_stop() and self.position.step != length(dataset):
             return
         self.position.epoch, self.position.step = epoch + 1, 0
         is_due = (epoch + 1) % self.config.test_every == 0 or epoch + 1 == self.num_epochs
@@ -112,7 +123,7 @@ class Engine(Step):
         for step, inputs in enumerate(self._windows(self.batches(dataset, self._title("Train")))):
             self.position.step = step
             self.on_batch_begin(step, logs)
-            inputs = self.to_device(inputs)
+            self._inputs = inputs = self.to_device(inputs)
             outputs, losses = self.train_step(inputs)
             self.position.update += self._window_ends
             logs["lr"] = self.lr
@@ -143,12 +154,8 @@ class Engine(Step):
                 self.on_test_summary(inputs, outputs, losses, self.epoch, step, logs)
 
     def batches(self, loader: Iterable[Any], title: str) -> Iterable[Any]:
-        """Return the loader's batches, behind a progress bar on the main process."""
-        if not (self.progress and self.context.is_main):
-            return loader
-        from tqdm.auto import tqdm
-
-        return tqdm(loader, desc=title, mininterval=0.5, leave=False, disable=None)
+        """Return the loader's batches; the main process shows how far it is."""
+        return self._screen.watch(loader, title, self) if self.context.is_main else loader
 
     def stop(self, reason: str) -> None:
         """End the run cleanly at the next step; any callback on any rank may ask.
@@ -167,7 +174,14 @@ class Engine(Step):
                     f"{type(self).__name__}.{name} is None when run() starts. Call self.build(cfg) "
                     f"at the end of __init__, and return it from build_{name}."
                 )
+        self._abandon_step()
         self.position.epoch = max(self.position.epoch, self.start_epoch)
+        if self.position.epoch >= self.num_epochs:
+            logger.warning(
+                "nothing to train: %d of %d epochs are done. Raise num_epochs to go on.",
+                self.position.epoch,
+                self.num_epochs,
+            )
         self._nominal_count = float(getattr(self.train_loader, "batch_size", None) or 1)
         self._gather_audience()
 
@@ -203,15 +217,20 @@ class Engine(Step):
             self._window_ends = is_last or number % self.accumulate_steps == 0
             yield batch
 
-    def _evaluate(
-        self, loader: Iterable[Any] | None, logs: Logs, *, with_averages: bool = True
-    ) -> None:
-        """Run the evaluation between its two hooks, with the weights that are tested."""
+    def _evaluate(self, loader: Any, logs: Logs, *, with_averages: bool = True) -> None:
+        """Evaluate each test set between the two hooks, with the weights that are tested."""
+        self._screen.logs = logs
         weights = self.test_weights() if with_averages else nullcontext()
+        found = SetLogs()
         with weights, evaluating(self.model):
-            self.on_test_begin(logs)
-            self.run_test_epoch(loader, logs)
-            self.on_test_end(logs)
+            for self.test_set, one in named_test_sets(loader).items():
+                self.on_test_begin(logs)
+                self.run_test_epoch(one, logs)
+                self.on_test_end(logs)
+                if self.test_set:  # a set's hooks see logs["test"] as if it were the only one
+                    found[self.test_set] = logs.pop("test", {})
+        if found:
+            logs["test"] = found
 
     def _is_log_point(self, step: int) -> bool:
         frequency = self.config.log_freq
@@ -226,10 +245,12 @@ class Engine(Step):
         return True
 
     def _title(self, phase: str) -> str:
-        return f"{phase} Epoch #{self.epoch}"
+        is_one_of_several = self.test_set and phase != "Train"
+        return f"{phase} Epoch #{self.epoch}{f' {self.test_set}' if is_one_of_several else ''}"
 
     def _fail(self, error: BaseException, logs: Logs) -> None:
         """Say where the run was, and let writers close; the error itself goes on."""
+        self._screen.close()
         if hasattr(error, "add_note"):  # Python 3.11
             error.add_note(f"basetrainer: at epoch {self.epoch}, step {self.position.step}")
         try:

@@ -21,6 +21,10 @@ from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError
 
 logger = logging.getLogger(__name__)
 
+_START_TIME = "BASETRAINER_START_TIME"
+_GROUP = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun, and others that start processes, set in each."""
+
 StartMethod = Literal["spawn", "fork", "forkserver"]
 
 
@@ -39,8 +43,9 @@ def launch(
 ) -> Any:
     """Run ``main_func(*args)`` in one process per device and return what rank 0 returned.
 
-    With one process in all, or ``distributed=False``, it is called in this process. Inside
-    ``torchrun`` (or anything else that sets its variables) this process joins the group it finds.
+    With one process in all, or ``distributed=False``, it is called in this process. Where
+    ``torchrun``, or whatever else, has set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, this
+    process joins that group.
 
     Args:
         main_func: At the top level of a module, so that the new processes find it.
@@ -60,10 +65,12 @@ def launch(
         SystemExit: For an error of basetrainer, after printing its one message: 2 for a wrong
             setting, 1 for a failed process. In an interactive session the error itself is raised.
     """
-    os.environ.setdefault("BASETRAINER_START_TIME", datetime.now().isoformat())
     num_processes = num_machines * num_gpus_per_machine
+    sets_time = _START_TIME not in os.environ
+    if sets_time:  # one time for all processes: programs name folders after it
+        os.environ[_START_TIME] = datetime.now().isoformat()
     try:
-        if distributed and "TORCHELASTIC_RUN_ID" in os.environ:
+        if distributed and all(name in os.environ for name in _GROUP):
             return run_in_group(main_func, args, startup_timeout, stall_timeout)
         if not distributed or num_processes <= 1:
             if distributed:
@@ -84,6 +91,9 @@ def launch(
             raise
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(error.exit_code) from None
+    finally:
+        if sets_time:
+            os.environ.pop(_START_TIME, None)
 
 
 def _check(
@@ -171,7 +181,8 @@ def _free_port(dist_url: str | None) -> int:
     wanted = 0 if dist_url in (None, "auto") else _address(str(dist_url))[1]
     for port in (wanted, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name == "posix":  # elsewhere it would let two programs share the port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:

@@ -41,7 +41,7 @@ def check_step(returned: Any) -> None:
     Raises:
         UsageError: If it is not ``(outputs, losses)`` with scalar losses that can be minimised.
     """
-    if not isinstance(returned, tuple) or len(returned) != 2:
+    if not isinstance(returned, (list, tuple)) or len(returned) != 2:
         raise UsageError(
             f"run_step returned {_kind(returned)}, but the engine needs a tuple of two: "
             f"return outputs, losses"

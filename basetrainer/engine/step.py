@@ -18,6 +18,7 @@ from basetrainer.engine.losses import check_step, total_loss
 from basetrainer.engine.nonfinite import NonFiniteGuard
 from basetrainer.engine.position import Position
 from basetrainer.engine.updater import Updater
+from basetrainer.errors import UsageError
 from basetrainer.utils.torch_tools import batch_size, move_to_device
 
 
@@ -33,13 +34,13 @@ class Step(Base):
         self.cfg = cfg
         self.config = EngineConfig.from_cfg(cfg)
         self.context = DistContext.current(self.config.gpu_id)
-        self.device = self.context.device
-        self.accumulate_steps = self.config.accumulate_steps
         self.position = Position()
         self.epoch = 0
         self.model: Any = None  # an nn.Module; Any, so that trainer.model.module type-checks
         self.criterion: Any = None
         self.optimizer: Any = None  # an Optimizer, or a dict, list or tuple of them
+        self._device = self.context.device
+        self._inputs: Any = None  # the running batch
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
         self._updaters: dict[int, Updater] = {}
@@ -75,6 +76,11 @@ class Step(Base):
             ``(outputs, losses)``. Losses may be a scalar tensor, or a dict, list or tuple of
             them; they are summed for the backward pass and given to the callbacks as they are.
         """
+        if not isinstance(inputs, (list, tuple)) or len(inputs) != 2:
+            raise UsageError(
+                f"run_step unpacks data, targets = inputs, but the loader yields a "
+                f"{type(inputs).__name__}. Override run_step(self, inputs) for such batches."
+            )
         data, targets = inputs
         outputs = self.model(data)
         return outputs, self.criterion(outputs, targets)
@@ -83,25 +89,38 @@ class Step(Base):
         """Over how many things the losses of this batch were averaged.
 
         By default the samples of the batch. Override it where that is not so, for example for a
-        loss over the pixels that are not masked: return their number (a number, or a scalar
-        tensor, which is not read on the host). Accumulation, several ranks and the recorders
-        weigh by it.
+        loss over the pixels that are not masked: return their number (a scalar tensor is read on
+        the host). Accumulation, several ranks and the recorders weigh by it; losses averaged over
+        0 things, which are NaN, are left out.
         """
         return batch_size(inputs)
 
     def update(
-        self, losses: Any, count: float | Tensor = 1.0, optimizer: Optimizer | None = None
+        self,
+        losses: Any,
+        count: float | Tensor | None = None,
+        optimizer: Optimizer | None = None,
     ) -> None:
         """Minimise the sum of ``losses``: backward and, at a window's end, the optimizer's step.
 
         Args:
             losses: As ``run_step`` returns them.
-            count: Over how many things they were averaged; see :meth:`loss_count`.
+            count: Over how many things they were averaged; see :meth:`loss_count`. By default the
+                samples of the batch.
             optimizer: One of several; gradients then go to its parameters alone. By default
                 the only one.
+
+        Raises:
+            UsageError: If there are several optimizers and none is named.
         """
+        count = float(batch_size(self._inputs) if count is None else count)
         if self._guard is not None:
             self._guard.watch(losses, count, self.epoch, self.position.step)
+        if optimizer is None and not isinstance(self.optimizer, Optimizer):
+            raise UsageError(
+                f"There are several optimizers (a {type(self.optimizer).__name__}). Override "
+                f"train_step(self, inputs), and call self.update(loss, optimizer=...) for each."
+            )
         updater = self._updater(self.optimizer if optimizer is None else optimizer)
         updater.backward(total_loss(losses), count, only_own=optimizer is not None)
         if self._window_ends:
@@ -109,7 +128,9 @@ class Step(Base):
 
     def forward_context(self) -> AbstractContextManager[Any]:
         """What a training forward pass runs in: its precision, and whether ranks synchronise."""
-        if self._window_ends or self.context.world_size == 1:
+        # Several optimizers reduce their own gradients when they step.
+        is_plain = self._window_ends and isinstance(self.optimizer, Optimizer)
+        if is_plain or self.context.world_size == 1:
             return self.precision()
         return self._unsynchronised()
 
@@ -125,6 +146,20 @@ class Step(Base):
         if self.device.type == "cpu" and not self.config.channels_last:
             return inputs
         return move_to_device(inputs, self.device, channels_last=self.config.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are moved to; may be set to a device or its name."""
+        return self._device
+
+    @device.setter
+    def device(self, device: torch.device | str) -> None:
+        self._device = torch.device(device)
+
+    @property
+    def accumulate_steps(self) -> int:
+        """Micro-batches per optimizer step, as configured."""
+        return self.config.accumulate_steps
 
     @property
     def optimizers(self) -> list[Optimizer]:
@@ -166,7 +201,14 @@ class Step(Base):
         """Return the optimizer's updater, made at its first use."""
         updater = self._updaters.get(id(optimizer))
         if updater is None:
-            updater = Updater(optimizer, self.config, self.context, self.model, self._nominal_count)
+            updater = Updater(
+                optimizer,
+                self.config,
+                self.context,
+                self.model,
+                self._nominal_count,
+                is_one_of_several=len(self.optimizers) > 1,
+            )
             self._updaters[id(optimizer)] = updater
         return updater
 

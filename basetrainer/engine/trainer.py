@@ -12,7 +12,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from basetrainer._logs import Logs, Metrics
-from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, seed_loader
+from basetrainer.data.loader import (
+    build_dataloader,
+    is_dealt,
+    is_shuffled,
+    length,
+    seed_loader,
+)
 from basetrainer.distributed.strategy import (
     build_model_parallel,
     is_wrapped,
@@ -21,11 +27,13 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.torch_tools import (
+    evaluation_mode,
     load_state_dict,
-    set_deterministic,
     set_env_random_seed,
+    unwrap_state,
 )
 
 logger = logging.getLogger(__name__)
@@ -56,8 +64,6 @@ class EngineTrainer(Engine):
         if self.device.type != "cpu":
             torch.accelerator.set_device_index(self.device)
         set_env_random_seed(self.config.seed)
-        if self.config.deterministic:
-            set_deterministic()
 
     def build(self, cfg: Any, **kwargs: Any) -> None:
         """Build loaders, model, criterion, optimizer and callbacks, in this order.
@@ -94,7 +100,7 @@ class EngineTrainer(Engine):
         raise NotImplementedError(_missing(self, "build_train_loader"))
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
-        """Return the loader of test batches, or None."""
+        """Return the loader of test batches, several of them by name, or None."""
         raise NotImplementedError(_missing(self, "build_test_loader"))
 
     def build_model(self, cfg: Any, **kwargs: Any) -> Any:
@@ -187,14 +193,11 @@ class EngineTrainer(Engine):
         batches = iter(self.batches(loader, "Predict"))
         gathers = is_dealt(loader) and self.world_size > 1
         while True:
-            with torch.no_grad(), self.test_weights():
-                was_training = self.model.training
-                self.model.eval()
+            with torch.no_grad(), self.test_weights(), evaluation_mode(self.model):
                 found = [
                     self.predict_step(self.to_device(batch))
                     for batch in itertools.islice(batches, 1)
                 ]
-                self.model.train(was_training)
             outputs = (
                 [one for rank in self.context.gather(found) for one in rank] if gathers else found
             )
@@ -213,11 +216,12 @@ class EngineTrainer(Engine):
         """Fill the counters, and refuse an epoch without steps."""
         if self.train_loader is None:
             raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
-        for loader in (self.train_loader, self.test_loader):
-            seed_loader(loader, self.config.seed)
-        self.train_num = self.num_samples = _length(getattr(self.train_loader, "dataset", None))
-        self.test_num = _length(getattr(self.test_loader, "dataset", None))
-        steps = _length(self.train_loader, default=-1)
+        tests = [one for one in named_test_sets(self.test_loader).values() if one is not None]
+        for loader in (self.train_loader, *tests):
+            seed_loader(loader, self.config.seed, self.context.rank)
+        self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
+        self.test_num = sum(length(getattr(one, "dataset", None)) for one in tests)
+        steps = length(self.train_loader, default=-1)
         if steps == 0:
             raise ConfigError(
                 f"The training loader has {self.train_num} samples but no batch, so an epoch would "
@@ -248,7 +252,8 @@ class EngineTrainer(Engine):
         return model
 
     def _load(self, checkpoint: Any) -> None:
-        state = checkpoint if isinstance(checkpoint, dict) else load_state_dict(checkpoint)
+        is_state = isinstance(checkpoint, dict)
+        state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
         try:
             load_full_state(self.model, state)
         except RuntimeError as error:
@@ -257,11 +262,3 @@ class EngineTrainer(Engine):
 
 def _missing(trainer: EngineTrainer, method: str) -> str:
     return f"{type(trainer).__name__} must implement {method}(self, cfg, **kwargs)."
-
-
-def _length(sized: Any, default: int = 0) -> int:
-    """Return ``len(sized)``, or ``default`` where it has none."""
-    try:
-        return len(sized)
-    except TypeError:
-        return default

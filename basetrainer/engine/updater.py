@@ -32,6 +32,7 @@ class Updater:
             gradients summed over the ranks here.
         nominal: The count of a full micro-batch; weights are counts over this one, so that they
             are exactly 1 in the common case.
+        is_one_of_several: Whether other optimizers train other parts of the model.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Updater:
         context: DistContext,
         model: nn.Module | None,
         nominal: float = 1.0,
+        *,
+        is_one_of_several: bool = False,
     ) -> None:
         self.optimizer = optimizer
         self.num_skipped = 0
@@ -49,17 +52,18 @@ class Updater:
         self._clip = config.clip_grad_norm
         self._skips = config.max_skips if config.on_nonfinite == "skip" else 0
         self._skipped_in_row = 0
-        self._weight: float | Tensor | None = None  # None: no window has begun
+        self._weight: float | None = None  # None: no window has begun
         self._scaler = torch.amp.GradScaler(context.device.type) if config.amp == "fp16" else None
         self._drops_by_hand = _has_plain_zero_grad(optimizer)
-        self._in_model = (  # None: no other rank takes part
-            {id(parameter) for parameter in model.parameters()}
-            if model is not None and is_wrapped(model)
-            else None
-        )
+        self._in_model: set[int] | None = None  # None: no other rank takes part
+        if model is not None and is_wrapped(model):
+            # One of several optimizers: its backward passes go around the wrapper, which would
+            # wait for the gradients of the others' parameters.
+            own = () if is_one_of_several else model.parameters()
+            self._in_model = {id(parameter) for parameter in own}
         self.is_exact = config.accumulate_steps > 1 or self._in_model is not None
 
-    def backward(self, total: Tensor, count: float | Tensor, *, only_own: bool = False) -> None:
+    def backward(self, total: Tensor, count: float, *, only_own: bool = False) -> None:
         """Add the gradients of ``total``, a mean over ``count`` things.
 
         Args:
@@ -71,9 +75,12 @@ class Updater:
         if self._weight is None:
             self._drop_gradients()
             self._weight = 0.0
-        if self.is_exact:
-            total, weight = self._weigh(total, count)
-            self._weight = self._weight + weight
+        if count == 0:
+            total = self._nothing()
+        elif self.is_exact:
+            weight = count / self._nominal
+            self._weight += weight
+            total = total if weight == 1.0 else total * weight
         if self._scaler is not None:
             total = self._scaler.scale(total)
         total.backward(inputs=self._parameters() if only_own else None)
@@ -85,7 +92,12 @@ class Updater:
             NonFiniteError: If ``max_skips`` updates in a row were not finite.
         """
         weight, self._weight = self._weight, None
+        if self._in_model is not None:
+            # Before the scaler looks for infinities: all ranks must find the same.
+            self._average_loose_gradients(self._in_model)
         if self._scaler is not None:
+            if not self._gradients():
+                return False  # no loss reached these parameters: nothing to unscale
             self._scaler.unscale_(self.optimizer)
         if self.is_exact and weight is not None:
             self._divide(weight)
@@ -107,35 +119,25 @@ class Updater:
         scaler = self._scaler.state_dict() if self._scaler is not None else {}
         return {"scaler": scaler, "num_skipped": self.num_skipped}
 
-    def _weigh(self, total: Tensor, count: float | Tensor) -> tuple[Tensor, float | Tensor]:
-        """Return ``total`` times its weight, and the weight."""
-        if isinstance(count, Tensor):
-            weight_dtype = torch.promote_types(total.dtype, torch.float32)
-            held = count.detach().to(weight_dtype) / self._nominal
-            # A mean over nothing is 0/0; it must not spoil the rest of the window.
-            return torch.where(held > 0, total, torch.zeros_like(total)) * held, held
-        weight = count / self._nominal
-        if weight == 1.0:
-            return total, weight
-        if weight == 0.0:  # every parameter takes part, so that no rank waits for this one
-            nothing = [(0.0 * parameter).sum() for parameter in self._parameters()]
-            return torch.stack(nothing).sum(), weight
-        return total * weight, weight
+    def _nothing(self) -> Tensor:
+        """Return a loss of 0 that every parameter takes part in, so that no rank waits for this.
 
-    def _divide(self, weight: float | Tensor) -> None:
+        A mean over nothing is 0/0, and so are its gradients: it must not be back-propagated.
+        """
+        return torch.stack([(0.0 * parameter).sum() for parameter in self._parameters()]).sum()
+
+    def _divide(self, weight: float) -> None:
         """Make sums of weighted gradients the gradients of the big batch's mean."""
-        world_size = 1
-        if self._in_model is not None:
-            self._average_loose_gradients(self._in_model)
-            # Gradients were averaged over the ranks: their sum is world_size times that.
-            world_size = self._context.world_size
-            weight = torch.as_tensor(weight, dtype=torch.float64, device=self._context.device)
-            weight = self._context.sum(weight)
         gradients = self._gradients()
-        if isinstance(weight, Tensor):
-            torch._foreach_mul_(gradients, torch.where(weight > 0, world_size / weight, 0.0))
-        elif weight not in (0.0, 1.0):
-            torch._foreach_div_(gradients, weight)
+        if self._in_model is None:
+            if weight not in (0.0, 1.0):
+                torch._foreach_div_(gradients, weight)
+            return
+        mine = torch.tensor(weight, dtype=torch.float64, device=self._context.device)
+        everything = self._context.sum(mine)
+        # Gradients were averaged over the ranks: their sum is world_size times that.
+        scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
+        torch._foreach_mul_(gradients, scale)
 
     def _average_loose_gradients(self, in_model: set[int]) -> None:
         """Average over the ranks what the wrapped model does not: a criterion's parameters."""

@@ -85,7 +85,7 @@ def _join_group(startup_timeout: float, stall_timeout: float) -> None:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     backend = "gloo"
     if accelerator is not None:
-        torch.accelerator.set_device_index(int(os.environ["LOCAL_RANK"]))
+        torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")))
         of_device = dist.get_default_backend_for_device(accelerator)
         backend = f"cpu:gloo,{accelerator.type}:{of_device}"
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

@@ -204,7 +204,7 @@ def test_resume_model_takes_weights_alone_and_says_what_is_wrong(tmp_path):
     with pytest.raises(ConfigError, match="absent"):
         trainer.saver.resume_model(trainer.model, None, tmp_path / "absent.pth")
     best.write_bytes(b"no weights")
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match="cannot be read as"):
         trainer.saver.resume_model(trainer.model, None, best)
 
 
@@ -220,3 +220,19 @@ def test_a_run_stopped_within_an_epoch_leaves_its_weights(tmp_path):
     state = torch.load(tmp_path / "latest_model_001.pth", weights_only=True)
     assert torch.equal(state["weight"], trainer.model.weight)
     assert torch.load(tmp_path / "model_optimizer.pth", weights_only=True)["epoch"] == 0
+
+
+def test_resume_model_takes_back_several_optimizers(tmp_path):
+    trainer = Saving(tmp_path, [1.0])
+    trainer.run()
+    saved = torch.load(tmp_path / "model_optimizer.pth", weights_only=True)
+    state = saved["optimizer"]
+    for several, stored in (
+        ({"a": trainer.optimizer}, {"a": state}),
+        ([trainer.optimizer], [state]),
+    ):
+        torch.save({**saved, "optimizer": stored}, tmp_path / "several.pth")
+        path = tmp_path / "several.pth"
+        assert trainer.saver.resume_model(trainer.model, several, path)[2] == 1
+    with pytest.raises(CheckpointError, match="does not fit the optimizer"):
+        trainer.saver.resume_model(trainer.model, {"b": trainer.optimizer}, path)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.early_stop import EarlyStop
@@ -157,3 +158,26 @@ def test_a_callback_that_the_user_gave_is_not_added_again():
 def test_impossible_arguments_are_refused(make):
     with pytest.raises(ConfigError):
         make()
+
+
+def test_tied_weights_are_averaged_and_swapped_once():
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    reader = WeightReader()
+    model = nn.Sequential(first, second)
+    trainer = TinyTrainer({**QUIET, "ema_decay": 0.9}, [], model=model)
+
+    class Compare(Callback):
+        def on_test_begin(self, logs: Any = None) -> None:
+            self.tested = first.weight.detach().clone()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            reader.tested.append(first.weight.detach().clone())
+
+        def on_batch_end(self, batch: int, logs: Any = None) -> None:
+            reader.trained.append(first.weight.detach().clone())
+
+    trainer.callbacks.append(Compare())
+    trainer.run()
+    # After each evaluation the weights are again those of the last step.
+    assert all(torch.equal(a, b) for a, b in zip(reader.tested, reader.trained[2::3], strict=True))

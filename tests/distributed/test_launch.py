@@ -22,6 +22,7 @@ from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils.file_utils import get_time
+from tests.engine.test_step import Gan
 from tests.tiny import TinyTrainer, tiny_data, weights
 
 CFG = {"num_epochs": 2, "progress": False, "gpu_id": [0, 1]}
@@ -146,6 +147,22 @@ def test_uneven_micro_batches_on_two_ranks_equal_the_big_batch_to_1e_10():
     assert launch(train_uneven, 2, args=(2,)) == pytest.approx(train_uneven(1), abs=1e-10)
 
 
+def train_gan(accumulate: int) -> list[Any]:
+    torch.manual_seed(3)
+    trainer = Gan({**CFG, "num_epochs": 1, "accumulate_steps": accumulate}, tests=False)
+    trainer.noises = iter(lambda: torch.randn(2, 2), None)
+    trainer.train_loader = [(torch.randn(2, 3), 0) for _ in range(4)]
+    trainer.run()
+    return [trainer.position.update, *comm.all_gather(weights(trainer).tolist())]
+
+
+@pytest.mark.distributed
+def test_several_optimizers_keep_the_replicas_alike():
+    updates, first, second = launch(train_gan, 2, args=(2,), start_method="fork")
+    assert updates == 2
+    assert first == second
+
+
 def talk() -> dict[str, Any]:
     rank = comm.get_rank()
     if rank == 1:
@@ -252,6 +269,14 @@ def test_one_process_runs_here_and_returns_its_result(caplog):
         assert launch(add, 1, args=(1, 2)) == 3
     assert "one process" in caplog.text
     assert launch(add, 4, distributed=False, args=(1, 2)) == 3
+
+
+def test_each_launch_has_a_start_time_of_its_own(monkeypatch):
+    monkeypatch.delenv("BASETRAINER_START_TIME")
+    first = launch(get_time, 1)
+    time.sleep(0.01)
+    assert launch(get_time, 1) != first
+    assert "BASETRAINER_START_TIME" not in os.environ
 
 
 def raise_config() -> None:

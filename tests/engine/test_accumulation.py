@@ -71,7 +71,32 @@ def test_ragged_micro_batches_equal_the_big_batch(sizes):
     assert torch.allclose(whole, weights_after(SplitTrainer(sizes, 6)), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", [Masked, MaskedOnDevice])
+class MaskedByHand(Masked):
+    """The mean that users write; its gradient over nothing is 0/0."""
+
+    def run_step(self, inputs: Any) -> tuple[Tensor, Tensor]:
+        points, labels = inputs
+        outputs = self.model(points)
+        losses = functional.cross_entropy(outputs, labels.clamp(min=0), reduction="none")
+        mask = (labels != -1).to(losses)
+        return outputs, (losses * mask).sum() / mask.sum()
+
+
+class MaskedByHandOnDevice(MaskedByHand):
+    counts_on_host = False
+
+
+@pytest.mark.parametrize("kind", [MaskedByHand, MaskedByHandOnDevice])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_that_is_masked_whole_changes_nothing(kind, accumulate):
+    points, labels = tiny_data(8, torch.float64).tensors
+    labels = torch.full_like(labels, -1)
+    trainer = kind([4, 4], accumulate, data=TensorDataset(points, labels))
+    before = torch.cat([value.detach().flatten() for value in trainer.model.parameters()])
+    assert torch.equal(weights_after(trainer), before)
+
+
+@pytest.mark.parametrize("kind", [Masked, MaskedOnDevice, MaskedByHand, MaskedByHandOnDevice])
 @pytest.mark.parametrize("sizes", [[4, 4], [1, 3, 4], [2, 2, 2, 2]])
 def test_masked_losses_equal_the_big_batch_even_where_all_of_a_part_is_masked(kind, sizes):
     points, labels = tiny_data(8, torch.float64).tensors

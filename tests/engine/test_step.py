@@ -29,12 +29,12 @@ class Gan(TinyTrainer):
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
         return {
             name: torch.optim.Adam(part.parameters(), lr=lr)
-            for (name, part), lr in zip(self.model.items(), (0.01, 0.02), strict=True)
+            for (name, part), lr in zip(self.model.module.items(), (0.01, 0.02), strict=True)
         }
 
     def train_step(self, inputs: Any) -> tuple[Any, Any]:
         real, _ = inputs
-        generator, critic = self.model["generator"], self.model["critic"]
+        generator, critic = self.model.module["generator"], self.model.module["critic"]
         noise = next(self.noises)
         with self.forward_context():
             fake = generator(noise)
@@ -259,9 +259,65 @@ def test_compile_trains_and_keeps_the_keys():
     assert list(trainer.model.state_dict()) == ["weight", "bias"]
 
 
-def test_deterministic_switches_torch_over():
-    try:
-        TinyTrainer({**QUIET, "deterministic": True})
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
+def test_deterministic_switches_torch_over_while_the_run_lasts():
+    seen = []
+
+    class Reader(Callback):
+        def on_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append(torch.are_deterministic_algorithms_enabled())
+
+    TinyTrainer({**QUIET, "deterministic": True}, [Reader()]).run()
+    assert not torch.are_deterministic_algorithms_enabled()
+    TinyTrainer(QUIET, [Reader()]).run()
+    assert seen == [True] * 3 + [False] * 3
+
+
+def test_an_overflow_in_fp16_leaves_the_update_out_and_goes_on():
+    class Huge(TinyTrainer):
+        def run_step(self, inputs: Any) -> Any:
+            outputs, loss = super().run_step(inputs)
+            return outputs, loss * (1e6 if self.position.step == 1 else 1.0)
+
+    trainer = Huge({**QUIET, "amp": "fp16"}, shuffle=False)
+    trainer.run()
+    assert torch.isfinite(weights(trainer)).all()
+    assert trainer.position.update == 3
+
+
+def test_parameters_that_no_loss_reaches_are_no_error_in_fp16():
+    trainer = Gan({**QUIET, "amp": "fp16"}, tests=False)
+    idle = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+
+    class Idle(Gan):
+        def train_step(self, inputs: Any) -> tuple[Any, Any]:
+            outputs, losses = super().train_step(inputs)
+            self._updater(idle).step()
+            return outputs, losses
+
+    Idle({**QUIET, "amp": "fp16"}, tests=False).run()
+    trainer.run()
+
+
+def test_several_optimizers_without_an_own_train_step_are_explained():
+    class Pair(TinyTrainer):
+        def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
+            return {"only": torch.optim.SGD(self.model.parameters(), lr=0.1)}
+
+    with pytest.raises(UsageError, match=r"Override train_step\(self, inputs\)"):
+        Pair(QUIET).run()
+
+
+def test_dict_batches_without_an_own_run_step_are_explained():
+    class Dicts(TinyTrainer):
+        def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+            return [{"image": torch.ones(2, 3)}]
+
+    with pytest.raises(UsageError, match=r"Override run_step\(self, inputs\)"):
+        Dicts(QUIET, tests=False).run()
+
+
+def test_device_may_be_set_by_name():
+    trainer = TinyTrainer(QUIET)
+    trainer.device = "cpu"
+    trainer.run()
+    assert trainer.device == torch.device("cpu")

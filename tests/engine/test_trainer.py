@@ -9,8 +9,11 @@ import pytest
 import torch
 from easydict import EasyDict
 from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRandomSampler
 
+from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
+from basetrainer.data.loader import seed_loader
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
@@ -204,10 +207,78 @@ def test_predict_yields_outputs_in_sample_order():
     assert not outputs.requires_grad
 
 
-def test_predict_refuses_a_loader_that_shuffles():
-    trainer = TinyTrainer(QUIET)
+def shuffled_loaders() -> list[Any]:
+    data = tiny_data()
+    every = range(12)
+    samplers = [RandomSampler(data), SubsetRandomSampler(every)]
+    return [
+        EngineTrainer.build_dataloader(data, 4, 0),
+        EngineTrainer.build_dataloader(data, 4, 0, phase="test"),
+        DataLoader(data, 4, shuffle=True),
+        *(DataLoader(data, 4, sampler=one) for one in samplers),
+        DataLoader(data, batch_sampler=BatchSampler(samplers[0], 4, drop_last=False)),
+    ]
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_predict_refuses_a_loader_that_shuffles(place):
     with pytest.raises(ConfigError, match="shuffle=False"):
-        next(trainer.predict(trainer.train_loader))
+        next(TinyTrainer(QUIET).predict(shuffled_loaders()[place]))
+
+
+def test_predict_takes_plain_loaders_and_lists_in_order():
+    trainer = TinyTrainer(QUIET)
+    for loader in (DataLoader(tiny_data(), 5), [tiny_data()[:7], tiny_data()[7:]]):
+        expected = trainer.model(tiny_data().tensors[0])
+        assert torch.allclose(torch.cat(list(trainer.predict(loader))), expected)
+
+
+def test_predict_leaves_each_module_in_its_mode():
+    trainer = TinyTrainer(QUIET, model=nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
+    trainer.model.train()
+    trainer.model[1].eval()
+    list(trainer.predict(trainer.test_loader))
+    assert [one.training for one in trainer.model.modules()] == [True, True, False]
+
+
+def test_a_stop_in_the_very_last_step_ends_the_run_with_that_epoch():
+    class Stopper(Callback):
+        def on_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2 and self.engine is not None:
+                self.engine.stop("enough")
+
+    trainer = TinyTrainer({**QUIET, "num_epochs": 5}, [Stopper(), LossesRecorder()])
+    logs = trainer.run()
+    assert trainer.position.epoch == 1
+    assert "loss" in logs["test"]
+    assert trainer.stop_reason == "enough"
+
+
+def test_a_second_run_says_that_nothing_is_left_and_goes_on_with_more_epochs(caplog):
+    trainer = TinyTrainer(QUIET)
+    trainer.run()
+    trainer.run()
+    assert "nothing to train: 1 of 1 epochs are done" in caplog.text
+    trainer.num_epochs = 3
+    trainer.run()
+    assert trainer.position.update == 9
+
+
+def test_test_takes_a_state_dict_as_it_takes_a_file():
+    trainer = TinyTrainer(QUIET, [AccuracyRecorder()])
+    state = {"module.weight": torch.eye(3), "module.bias": torch.zeros(3)}
+    assert trainer.test({"model": state}) == {"Acc": 100.0}
+
+
+def test_workers_of_each_rank_draw_other_numbers_and_follow_the_runs_seed():
+    seeds = set()
+    for seed in (1, 2):
+        for rank in (0, 1):
+            loader = EngineTrainer.build_dataloader(tiny_data(), 4, 0)
+            seed_loader(loader, seed, rank)
+            seeds.add(loader.generator.initial_seed())
+            assert getattr(loader.sampler, "seed") == seed  # noqa: B009
+    assert len(seeds) == 4
 
 
 def test_evaluation_is_in_eval_mode_without_gradients_and_training_in_train_mode():
@@ -234,3 +305,26 @@ def test_run_train_epoch_and_run_test_epoch_can_be_overridden():
 
     Trainer(QUIET).run()
     assert calls == [("train", 3), ("test", 3)]
+
+
+def test_a_run_after_a_failed_one_starts_with_a_fresh_window():
+    class Failing(TinyTrainer):
+        fails = True
+
+        def run_step(self, inputs: Any) -> Any:
+            outputs, loss = super().run_step(inputs)
+            if self.fails and self.position.step == 1:
+                self.fails = False
+                raise RuntimeError("mine")
+            return outputs, loss * float("nan") if self.fails else loss
+
+    cfg = {**QUIET, "accumulate_steps": 2, "log_freq": 0}
+    trainer = Failing(cfg, tests=False)
+    start = weights(trainer)
+    with pytest.raises(RuntimeError, match="mine"):
+        trainer.run()
+    assert torch.equal(start, weights(trainer))  # the half window changed nothing
+    trainer.run()
+    plain = TinyTrainer(cfg, tests=False)
+    plain.run()
+    assert torch.equal(weights(trainer), weights(plain))
