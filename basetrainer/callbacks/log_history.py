@@ -95,6 +95,8 @@ class LogHistory(Callback):
         """Log what is known so far, every ``log_freq`` steps."""
         if self.log_freq <= 0 or (batch + 1) % self.log_freq or not self.is_main_process:
             return
+        if not self.logger.isEnabledFor(logging.INFO):
+            return  # nobody listens: read nothing
         line = {name: value for name, value in (logs or {}).items() if name != "test"}
         self.logger.info("%s", _rounded(line), extra={"file_only": True})
 

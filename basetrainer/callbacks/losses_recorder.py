@@ -14,17 +14,22 @@ from basetrainer.utils.meters import Mean
 
 
 class NamedMeans(Tally):
-    """The mean of each loss, weighted by samples (by ``Engine.loss_count``, in general)."""
+    """The mean of each loss, weighted by samples (by ``Engine.loss_count``, in general).
 
-    def __init__(self) -> None:
+    Args:
+        skips_nonfinite: Whether the losses of updates that were left out are left out too.
+    """
+
+    def __init__(self, skips_nonfinite: bool = False) -> None:
         self.means: dict[str, Mean] = {}
+        self._skips_nonfinite = skips_nonfinite
 
     def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
         """Hold each loss of a batch."""
         for name, value in named_losses(losses):
             mean = self.means.get(name)
             if mean is None:
-                mean = self.means[name] = Mean()
+                mean = self.means[name] = Mean(self._skips_nonfinite)
             mean.add(value, count)
 
     def reduce(self, context: DistContext) -> None:
@@ -52,8 +57,8 @@ class NamedMeans(Tally):
 class _TotalMean(NamedMeans):
     """The mean of the sum of the losses."""
 
-    def __init__(self, indicator: str) -> None:
-        super().__init__()
+    def __init__(self, indicator: str, skips_nonfinite: bool) -> None:
+        super().__init__(skips_nonfinite)
         self._indicator = indicator
 
     def figures(self) -> Metrics:
@@ -77,4 +82,4 @@ class LossesRecorder(Recorder):
 
     def new_tally(self) -> Tally:
         """Return an empty mean."""
-        return _TotalMean(self.indicator)
+        return _TotalMean(self.indicator, self.skips_nonfinite)

@@ -17,8 +17,8 @@ from basetrainer.errors import UsageError
 class _GroupedMeans(NamedMeans):
     """The means of the groups' losses."""
 
-    def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
-        super().__init__()
+    def __init__(self, groups: Mapping[str, Sequence[str]], skips_nonfinite: bool) -> None:
+        super().__init__(skips_nonfinite)
         self._groups = groups
 
     def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
@@ -81,4 +81,4 @@ class MultiLossesRecorder(Recorder):
 
     def new_tally(self) -> Tally:
         """Return empty means."""
-        return _GroupedMeans(self.indicators)
+        return _GroupedMeans(self.indicators, self.skips_nonfinite)

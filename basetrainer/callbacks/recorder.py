@@ -52,6 +52,11 @@ class Recorder(Callback, ABC):
     def new_tally(self) -> Tally:
         """Return an empty tally for the phase that begins."""
 
+    @property
+    def skips_nonfinite(self) -> bool:
+        """Whether updates with NaN losses are left out of the run, and so of its figures."""
+        return self.engine is not None and self.engine.config.on_nonfinite == "skip"
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Forget the last epoch's training."""
         self._start("train", logs)

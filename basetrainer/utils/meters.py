@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -55,11 +56,15 @@ class Mean:
 
     Settling adds value after value in float64 in the order of the steps, so the result does not
     depend on how often somebody looked.
+
+    Args:
+        skips_nonfinite: Whether NaN and infinite values are left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, skips_nonfinite: bool = False) -> None:
         self.total = 0.0
         self.weight = 0.0
+        self._skips_nonfinite = skips_nonfinite
         self._values = ScalarHistory()
         self._weights: list[float | Tensor] = []
 
@@ -74,7 +79,8 @@ class Mean:
             return
         weights, self._weights = self._weights, []
         for value, weight in zip(self._values.drain(), _as_floats(weights), strict=True):
-            if weight:  # a mean over nothing is NaN and counts nothing
+            is_left_out = self._skips_nonfinite and not math.isfinite(value)
+            if weight and not is_left_out:  # a mean over nothing is NaN and counts nothing
                 self.total += value * weight
                 self.weight += weight
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.errors import NonFiniteError, UsageError
 from tests.tiny import TinyTrainer, weights
 
@@ -172,9 +174,10 @@ def test_nan_between_log_points_raises_before_the_epoch_is_evaluated():
 
 
 def test_skip_leaves_the_bad_update_out_and_goes_on():
-    trainer = Spoilt({**QUIET, "on_nonfinite": "skip"}, shuffle=False)
+    trainer = Spoilt({**QUIET, "on_nonfinite": "skip"}, [LossesRecorder()], shuffle=False)
     trainer.bad = (1,)
-    trainer.run()
+    logs = trainer.run()
+    assert math.isfinite(logs["train"]["loss"])
     assert torch.isfinite(weights(trainer)).all()
     assert trainer.position.update == 3
     assert next(iter(trainer._updaters.values())).num_skipped == 1
