@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from basetrainer.__version__ import __version__
+from basetrainer.commands import check, lr
 from basetrainer.errors import BaseTrainerError
 
 
@@ -20,6 +21,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     info = commands.add_parser("info", help="show versions and devices, for a bug report")
     info.set_defaults(run=_info)
+    check.add_parser(commands)
+    lr.add_parser(commands)
     return parser
 
 

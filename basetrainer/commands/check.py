@@ -1,0 +1,29 @@
+"""``basetrainer check``: the data of a configuration, looked at before training."""
+
+from __future__ import annotations
+
+import argparse
+
+from basetrainer.utils.setup_config import load_config
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's arguments."""
+    parser = commands.add_parser(
+        "check", help="look for broken, missing and doubled images of a configuration"
+    )
+    parser.add_argument("config_file", metavar="CONFIG", help="a YAML file of settings")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report, and return 1 if there is a fault.
+
+    Raises:
+        ConfigError: If the data cannot be opened at all.
+    """
+    from basetrainer.datasets.check import check_config  # loads torch: --version shall not wait
+
+    report = check_config(load_config(args.config_file))
+    print(report.text())
+    return 0 if report.ok else 1

@@ -1,0 +1,75 @@
+"""The subcommands, as a person calls them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from basetrainer.__main__ import main
+from basetrainer.datasets.generated import write_image_folder
+
+CONFIG = """\
+lr: 1e-1
+num_epochs: 4
+scheduler: multi-step
+milestones: [2]
+num_warn_up: 1
+momentum: 0.9
+"""
+
+
+def test_lr_draws_the_schedule_of_a_config(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    Path("config.yaml").write_text(CONFIG)
+    assert main(["lr", "-c", "config.yaml", "--num_steps", "10", "--out", "out/lr.png"]) == 0
+    assert Path("out/lr.png").read_bytes().startswith(b"\x89PNG")
+    assert "4 epochs, from 0.01 over 0.1 to 0.01" in capsys.readouterr().out
+
+
+def test_lr_prints_a_table_without_matplotlib(monkeypatch, capsys):
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="matplotlib")
+
+    monkeypatch.setattr("basetrainer._optional.importlib.import_module", absent)
+    Path("config.yaml").write_text(CONFIG)
+    code = main(["lr", "-c", "config.yaml", "--num_steps", "10"])
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "    3  0.01       0.01" in out
+    assert "basetrainer[plots]" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr: 0.1", "names no scheduler"),
+        ("scheduler: cosin", "Did you mean 'cosine'"),
+        ("scheduler: cosine\nnum_epochs: three", "num_epochs"),
+    ],
+)
+def test_lr_says_what_is_wrong_with_code_2(text, message, capsys):
+    Path("config.yaml").write_text(text)
+    assert main(["lr", "-c", "config.yaml"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_check_finds_broken_images_and_copies(tmp_path, capsys):
+    write_image_folder(tmp_path / "train", num_images=12, num_classes=3)
+    Path("config.yaml").write_text("train_data: train\ntest_data: test\n")
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    assert main(["check", "config.yaml"]) == 1
+    assert "both in train and test" in capsys.readouterr().out
+    Path("config.yaml").write_text("train_data: train\n")
+    assert main(["check", "config.yaml"]) == 0
+    image = next((tmp_path / "train").rglob("*.png"))
+    image.write_bytes(b"no image")
+    assert main(["check", "config.yaml"]) == 1
+    assert "1 file broken" in capsys.readouterr().out
+
+
+def test_check_without_data_is_an_error_of_the_config(capsys):
+    Path("config.yaml").write_text("train_data: absent\n")
+    assert main(["check", "config.yaml"]) == 2
+    assert "absent" in capsys.readouterr().err
