@@ -116,7 +116,7 @@ class Step(Base):
         count = float(batch_size(self._inputs) if count is None else count)
         if self._guard is not None:
             self._guard.watch(losses, count, self.epoch, self.position.step)
-        if optimizer is None and not isinstance(self.optimizer, Optimizer):
+        if optimizer is None and self._has_several:
             raise UsageError(
                 f"There are several optimizers (a {type(self.optimizer).__name__}). Override "
                 f"train_step(self, inputs), and call self.update(loss, optimizer=...) for each."
@@ -129,7 +129,7 @@ class Step(Base):
     def forward_context(self) -> AbstractContextManager[Any]:
         """What a training forward pass runs in: its precision, and whether ranks synchronise."""
         # Several optimizers reduce their own gradients when they step.
-        is_plain = self._window_ends and isinstance(self.optimizer, Optimizer)
+        is_plain = self._window_ends and not self._has_several
         if is_plain or self.context.world_size == 1:
             return self.precision()
         return self._unsynchronised()
@@ -189,6 +189,11 @@ class Step(Base):
         if self._guard is not None:
             self._guard.check()
 
+    @property
+    def _has_several(self) -> bool:
+        """Whether optimizers come in a structure; who synchronises gradients hangs on it."""
+        return isinstance(self.optimizer, (dict, list, tuple))
+
     def _abandon_step(self) -> None:
         """Forget what an earlier run left half done."""
         for updater in self._updaters.values():
@@ -207,7 +212,7 @@ class Step(Base):
                 self.context,
                 self.model,
                 self._nominal_count,
-                is_one_of_several=len(self.optimizers) > 1,
+                is_one_of_several=self._has_several,
             )
             self._updaters[id(optimizer)] = updater
         return updater

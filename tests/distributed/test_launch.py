@@ -163,6 +163,31 @@ def test_several_optimizers_keep_the_replicas_alike():
     assert first == second
 
 
+class Lone(TinyTrainer):
+    """Its one optimizer comes in a dict."""
+
+    def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
+        return {"only": super().build_optimizer(cfg)}
+
+    def train_step(self, inputs: Any) -> Any:
+        with self.forward_context():
+            outputs, loss = self.run_step(inputs)
+        self.update(loss, optimizer=self.optimizer["only"])
+        return outputs, loss
+
+
+def train_lone() -> list[Any]:
+    trainer = Lone({**CFG, "num_epochs": 1}, tests=False, batch_size=2)
+    trainer.run()
+    return comm.all_gather(weights(trainer).tolist())
+
+
+@pytest.mark.distributed
+def test_one_optimizer_in_a_dict_keeps_the_replicas_alike():
+    first, second = launch(train_lone, 2, start_method="fork")
+    assert first == second
+
+
 def talk() -> dict[str, Any]:
     rank = comm.get_rank()
     if rank == 1:
