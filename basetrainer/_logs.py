@@ -15,6 +15,7 @@ Metrics: TypeAlias = dict[str, Any]
 With several test sets ``logs["test"]`` is a :class:`SetLogs`, ``{"clean": Metrics, ...}``."""
 
 Phase: TypeAlias = Literal["train", "test"]
+PHASES: tuple[Phase, ...] = ("train", "test")
 
 
 class PhaseLogs(Metrics):

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from basetrainer._logs import Logs, metrics_by_set
+from basetrainer._logs import PHASES, Logs, metrics_by_set
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-PHASES = ("train", "test")
 
 
 class Board:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from basetrainer._logs import Logs
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
@@ -35,6 +36,15 @@ class Callback(Base):
         """The engine that one listens to; None before ``run()``."""
         # A weak reference, since the engine holds its callbacks: no cycle keeps a model alive.
         return self._engine() if self._engine is not None else None
+
+    def has_figures(self, logs: Logs | None) -> bool:
+        """Whether ``logs`` hold the figures that decide: those of a test where there is a loader.
+
+        In an epoch without an evaluation train figures must not stand in for them.
+        """
+        engine = self.engine
+        has_tests = engine is not None and engine.test_loader is not None
+        return bool((logs or {}).get("test")) or not has_tests
 
     def attach(self, engine: Engine) -> None:
         """Remember the engine."""

@@ -64,9 +64,8 @@ class EarlyStop(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Count an evaluation without improvement."""
         engine = self.engine
-        has_tests = engine is not None and engine.test_loader is not None
-        if has_tests and not (logs or {}).get("test"):
-            return  # not evaluated in this epoch
+        if not self.has_figures(logs):
+            return
         figure = self.monitor.read(logs)
         if figure is None:
             logger.warning("early_stop: no figure is called %r", self.monitor.indicator)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basetrainer._logs import Logs, Metrics, find_metric, metrics_by_set
+from basetrainer._logs import PHASES, Logs, Metrics, find_metric, metrics_by_set
 from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.metrics_jsonl import MetricsJsonl
@@ -19,8 +19,6 @@ from basetrainer.callbacks.results_csv import ResultsCsv
 from basetrainer.callbacks.run_info import write_run_info
 from basetrainer.distributed.context import DistContext
 from basetrainer.utils.file_utils import create_dir
-
-PHASES = ("train", "test")
 
 
 class LogHistory(Callback):
@@ -149,10 +147,8 @@ class LogHistory(Callback):
 
     def _mark(self, phase: str, epoch: int, logs: Logs) -> str:
         """Return a star behind the figures that decide, when they are the best so far."""
-        has_tests = bool(logs.get("test"))
-        if self._best is None or phase != ("test" if has_tests else "train"):
-            return ""
-        if not has_tests and self.engine is not None and self.engine.test_loader is not None:
+        deciding = "test" if logs.get("test") else "train"
+        if self._best is None or phase != deciding or not self.has_figures(logs):
             return ""
         figure = self._best.read(logs)
         return " *" if figure is not None and self._best.is_new_best(figure, epoch) else ""

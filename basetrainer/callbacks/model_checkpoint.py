@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -199,10 +200,8 @@ class ModelCheckpoint(Callback):
 
     def _read_figure(self, logs: Logs | None) -> float | None:
         """Return the figure of this epoch's test, or of its training without a test loader."""
-        engine = self.engine
-        has_tests = engine is not None and engine.test_loader is not None
-        if has_tests and not (logs or {}).get("test"):
-            return None  # not evaluated in this epoch: train figures must not stand in
+        if not self.has_figures(logs):
+            return None
         figure = self.monitor.read(logs)
         if figure is None and self.indicator:
             known = _names(logs)
@@ -216,8 +215,6 @@ class ModelCheckpoint(Callback):
         return figure
 
     def _tested_weights(self) -> Any:
-        from contextlib import nullcontext
-
         return self.engine.test_weights() if self.engine is not None else nullcontext()
 
     def _save_optimizer(self, epoch: int) -> None:

@@ -47,25 +47,6 @@ def topk_hits(logits: Tensor, labels: Tensor, ks: Sequence[int]) -> list[Tensor]
     return [is_label[:, :k].any(1) for k in ks]
 
 
-def topk_accuracy(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
-    """Return the share of samples whose label is among the ``k`` highest logits.
-
-    Args:
-        logits: Shape ``(N, C)``.
-        labels: Class indices, shape ``(N,)``.
-        k: How many guesses count, ``1 <= k <= C``.
-
-    Returns:
-        A 0-d float tensor between 0 and 1.
-
-    Raises:
-        ValueError: If ``k`` is not between 1 and the number of classes.
-    """
-    if not 1 <= k <= logits.shape[1]:
-        raise ValueError(f"k={k} guesses, but logits have {logits.shape[1]} classes.")
-    return topk_hits(logits, labels, [k])[0].float().mean()
-
-
 def class_scores(matrix: Tensor) -> dict[str, Tensor]:
     """Return precision, recall, F1 and support of each class.
 

@@ -93,7 +93,7 @@ class PlateauLR(LRScheduler):
         context = getattr(self.engine, "context", None) or DistContext.current()
         # Collective: every rank must get here, and act on what rank 0 has seen.
         evaluated, figure = context.broadcast(
-            (self._was_evaluated(logs), find_metric(logs, self.indicator))
+            (self.has_figures(logs), find_metric(logs, self.indicator))
         )
         if not evaluated:
             return
@@ -138,11 +138,6 @@ class PlateauLR(LRScheduler):
         self._num_bad = int(state["num_bad"])
         self._cooldown_left = int(state["cooldown_left"])
         self._update = -1
-
-    def _was_evaluated(self, logs: Logs | None) -> bool:
-        """Whether this epoch has test figures, or a run without test loader has any."""
-        has_test_loader = getattr(self.engine, "test_loader", None) is not None
-        return bool((logs or {}).get("test")) or not has_test_loader
 
     def _reduce(self, epoch: int) -> None:
         self._num_bad, self._cooldown_left = 0, self.cooldown
