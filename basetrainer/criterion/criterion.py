@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basetrainer._names import lookup, nearest
+from basetrainer._names import lookup, own_arguments
 from basetrainer.criterion.compose import ComposeLoss
 from basetrainer.criterion.losses import BCEWithLogits, DiceLoss, FocalLoss, LabelSmoothing
 from basetrainer.criterion.weights import as_weight
@@ -146,18 +146,16 @@ def _own_arguments(
 ) -> dict[str, Any]:
     """Return the arguments that this loss takes; refuse those that none does."""
     known = set().union(*(_arguments(one) for one in LOSSES.values())) - {"weight"}
-    for name, value in kwargs.items():
-        if name not in known:
-            suggestion = nearest(name, [*known, "class_weight"])
-            hint = f" Did you mean {suggestion!r}?" if suggestion else ""
-            raise ConfigError(
-                f"Loss {loss_type!r} got {name}={value!r}, which no loss takes.{hint} "
-                f"Known: {', '.join(sorted(known))}."
-            )
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    own = {name: value for name, value in given.items() if name in _arguments(factory)}
-    if unused := given.keys() - own.keys():
-        logger.info("loss %r does not use %s", loss_type, ", ".join(sorted(unused)))
+    if kwargs.get("weight") is not None:
+        raise ConfigError(
+            f"Loss {loss_type!r} got weight={kwargs['weight']!r}. A weight for each class is given "
+            f"as class_weight; one for each of several losses stands beside its name."
+        )
+    own, unused = own_arguments(
+        "loss", loss_type, kwargs, _arguments(factory), known | {"class_weight"}
+    )
+    if unused:
+        logger.info("loss %r does not use %s", loss_type, unused)
     if isinstance(own.get("pos_weight"), Sequence):
         own["pos_weight"] = as_weight(own["pos_weight"])
     return own

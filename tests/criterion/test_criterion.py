@@ -114,7 +114,8 @@ def test_an_argument_of_another_loss_is_left_aside_with_a_line(
     [
         (["CELoss"], {}, "is not the name of one loss. Use build_criterion"),
         ("CELoss", {"labelsmoothing": 0.1}, r"Did you mean 'label_smoothing'\?"),
-        ("CELoss", {"weight": [1.0]}, r"weight=\[1.0\], which no loss.*Did you mean"),
+        ("CELoss", {"weight": [1.0]}, r"weight=\[1.0\].*as class_weight"),
+        ("CELoss", {"classweight": [1.0]}, r"Did you mean 'class_weight'\?"),
         ("CELoss", {"xyz": 1}, "xyz=1, which no loss takes. Known: alpha"),
         ("CELoss", {"num_classes": 3, "class_weight": [1.0]}, "has 1 numbers.*num_classes=3"),
         ("CELoss", {"class_weight": [1.0, -1.0]}, "0 or more in one row"),

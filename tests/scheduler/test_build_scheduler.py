@@ -52,7 +52,7 @@ def test_an_unknown_name_lists_the_nearest_and_all() -> None:
 def test_an_unknown_argument_is_not_dropped_in_silence() -> None:
     with pytest.raises(ConfigError, match=r"milestone=\[3\].*Did you mean 'milestones'\?"):
         made("multi-step", milestone=[3])
-    with pytest.raises(ConfigError, match=r"got xyz=1, which no scheduler knows. Known: cooldown"):
+    with pytest.raises(ConfigError, match=r"got xyz=1, which no scheduler takes. Known: cooldown"):
         made("linear", xyz=1)
 
 

@@ -169,8 +169,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"num_epochs": True}, "num_epochs=True is not a whole number"),
     ({"num_epochs": math.inf}, "num_epochs=inf is not a whole number"),
     ({"num_steps": 0}, "num_steps=0 is too small"),
-    ({"num_warn_up": -1}, "num_warn_up=-1 is too small"),
-    ({"num_warn_up": 0.5}, "num_warn_up=0.5 is not a whole number"),
+    ({"num_warn_up": -1}, "num_warn_up=-1 is out of range: it must be at least 0"),
+    ({"num_warn_up": "3"}, "num_warn_up='3' is not a finite number"),
     ({"lr_init": 0}, "lr_init=0 is out of range: it must be above 0"),
     ({"lr_init": "1e-3"}, "lr_init='1e-3' is not a finite number"),
 ]
