@@ -104,8 +104,8 @@ def get_transforms(
     input_size: Sequence[int] | None = None,
     *,
     train: bool = True,
-    mean: Sequence[float] | None = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: float | Sequence[float] | None = IMAGENET_MEAN,
+    std: float | Sequence[float] = IMAGENET_STD,
 ) -> TransformChain:
     """Build transforms by name.
 
@@ -121,8 +121,8 @@ def get_transforms(
             "train" or "test".
         input_size: ``[W, H]`` in pixels, as in configuration files; None leaves sizes alone.
         train: Whether it is for training; chooses what ``None`` means.
-        mean: Of each channel, scale 0 to 1; None leaves the images uint8.
-        std: Of each channel, scale 0 to 1.
+        mean: Of each channel, or one for all, scale 0 to 1; None leaves the images uint8.
+        std: Likewise.
 
     Returns:
         A module that pickles: uint8 image ``(3, H, W)`` -> float32 ``(3, H, W)``.
