@@ -110,7 +110,7 @@ def test_several_labels_of_a_sample_are_no_shares():
     class Several(Shares):
         shares = ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
-    with pytest.raises(UsageError, match="counts one class per sample.*do not sum to 1"):
+    with pytest.raises(UsageError, match=r"counts one class per sample.*do not sum to 1"):
         Several(QUIET, [AccuracyRecorder()]).run()
 
 
