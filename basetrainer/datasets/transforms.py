@@ -118,7 +118,7 @@ def get_transforms(
             :data:`STEPS` or torchvision's class names in any letter case, with torchvision's
             arguments (whose sizes are ``[H, W]``). Alone, a name of :data:`PRESETS` means that
             preset. "mixup" and "cutmix" are left to ``get_collate``. None, or nothing but mixes:
-            "train" or "test".
+            "train" or "test"; an empty list is no step but the resize.
         input_size: ``[W, H]`` in pixels, as in configuration files; None leaves sizes alone.
         train: Whether it is for training; chooses what ``None`` means.
         mean: Of each channel, or one for all, scale 0 to 1; None leaves the images uint8.
@@ -134,13 +134,14 @@ def get_transforms(
     from torchvision.transforms import v2
 
     size = _size(input_size)
-    steps = [step for step in read_names(names) if step[0] not in MIXES]
-    if not train and len(steps) < len(read_names(names)):
+    asked = read_names(names)
+    steps = [step for step in asked if step[0] not in MIXES]
+    if not train and len(steps) < len(asked):
         raise ConfigError(
             f"Transforms {names!r} mix samples and their labels; that is for training only. "
             f"Remove {' and '.join(MIXES)} from the test transforms."
         )
-    if not steps:
+    if names is None or (asked and not steps):
         steps = read_names("train" if train else "test")
     if size is not None and not any(_OF_SIZE in STEPS[name][1] for name, _ in steps):
         steps.insert(0, ("resize", {}))
