@@ -78,7 +78,7 @@ class TaskTrainer(EngineTrainer):
         self.build(cfg)
 
     def _loader(self, num: int, phase: str, **options: Any) -> Any:
-        steps: list[Any] = ["flip", {"affine": {"degrees": 5}}, "clamp_boxes", "sanitize_boxes"]
+        steps: list[Any] = ["flip", {"affine": {"degrees": 0}}, "clamp_boxes", "sanitize_boxes"]
         transform = get_transforms(steps if phase == "train" else [], [SIZE, SIZE])
         return self.build_dataloader(
             Squares(num, transform),
