@@ -50,6 +50,7 @@ def draw_lr(
     updates_per_epoch: int = 1,
     title: str = "Learning rate",
     log_scale: bool = False,
+    size: tuple[float, float] = (7.0, 3.5),
 ) -> Path:
     """Draw curves of :func:`lr_curve` over the epochs into one picture and return its path.
 
@@ -59,13 +60,14 @@ def draw_lr(
         updates_per_epoch: How many values make an epoch.
         title: What stands above.
         log_scale: Whether the learning rate's axis is logarithmic.
+        size: Width and height of the picture, in inches of 120 pixels.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
     figures = require("matplotlib.figure", extra="plots", needed_by="Drawing a learning rate")
     # A Figure of one's own: pyplot would choose a backend for the whole process.
-    figure = figures.Figure(figsize=(7.0, 3.5), layout="constrained")
+    figure = figures.Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     for name, curve in curves.items():
         times = [index / updates_per_epoch for index in range(len(curve))]
@@ -77,7 +79,8 @@ def draw_lr(
         axes.set_ylim(bottom=0.0)
     axes.grid(alpha=0.3)
     if len(curves) > 1:
-        axes.legend()
+        # Below the axes, where it hides no curve.
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
