@@ -53,6 +53,16 @@ class NamedMeans(Tally):
         """Return the means by name."""
         return self.computed()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sum and the weight of each loss."""
+        return {name: mean.state_dict() for name, mean in self.means.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        for name, sums in state.items():
+            self.means[name] = Mean(self._skips_nonfinite)
+            self.means[name].load_state_dict(sums)
+
 
 class _TotalMean(NamedMeans):
     """The mean of the sum of the losses."""

@@ -189,6 +189,15 @@ class Step(Base):
         if self._guard is not None:
             self._guard.check()
 
+    def updater_states(self) -> list[dict[str, Any]]:
+        """Return the state of what steps each optimizer: its gradient scaler, updates left out."""
+        return [self._updater(optimizer).state_dict() for optimizer in self.optimizers]
+
+    def load_updater_states(self, states: list[dict[str, Any]]) -> None:
+        """Take back what :meth:`updater_states` returned."""
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            self._updater(optimizer).load_state_dict(state)
+
     @property
     def _has_several(self) -> bool:
         """Whether optimizers come in a structure; who synchronises gradients hangs on it."""

@@ -82,6 +82,15 @@ class ConfusionTally(Tally):
                 self.matrix = torch.zeros((size, size), dtype=torch.int64, device=context.device)
             self.matrix = context.sum(self.matrix)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts."""
+        self.settle()
+        return {"counts": self.counts, "matrix": self.matrix}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self.counts, self.matrix = state["counts"], state["matrix"]
+
     def figures(self) -> Metrics:
         """Return the accuracy in percent."""
         self.settle()
@@ -173,6 +182,21 @@ class AccuracyRecorder(Recorder):
         monitor = self._monitors.setdefault(name, Monitor(self.indicator))
         if self.confusion_matrix and monitor.is_new_best(figure, self._epoch):
             self._write_matrix(name, matrix, figure)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was counted, and the best figures so far with the files of their matrices."""
+        return {
+            **super().state_dict(),
+            "best": {name: monitor.state_dict() for name, monitor in self._monitors.items()},
+            "kept": {name: str(path) for name, path in self._kept.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        self._kept = {name: Path(path) for name, path in state["kept"].items()}
+        for name, best in state["best"].items():
+            self._monitors.setdefault(name, Monitor(self.indicator)).load_state_dict(best)
 
     def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""

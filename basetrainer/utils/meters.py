@@ -89,6 +89,15 @@ class Mean:
         self.settle()
         return self.total / self.weight if self.weight else None
 
+    def state_dict(self) -> dict[str, float]:
+        """Return the sums, settled."""
+        self.settle()
+        return {"total": self.total, "weight": self.weight}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self.total, self.weight = state["total"], state["weight"]
+
 
 def _as_floats(values: Sequence[float | Tensor]) -> list[float]:
     """Return numbers and scalar tensors as numbers, with one read of the device."""
