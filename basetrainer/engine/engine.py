@@ -10,7 +10,10 @@ from typing import Any
 import torch
 
 from basetrainer._logs import Logs, SetLogs
-from basetrainer.data.loader import EpochStream, length, look_ahead, set_epoch
+from basetrainer.data.loader import look_ahead
+from basetrainer.data.placed import length
+from basetrainer.data.resume import set_epoch
+from basetrainer.data.stream import EpochStream
 from basetrainer.distributed.shared_flag import SharedFlag
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
