@@ -4,6 +4,7 @@
       +-- ConfigError (ValueError)        a setting is missing, of the wrong type or impossible
       |     +-- UnknownNameError          a name that no builder knows
       +-- DataError (ValueError)          an image or a list file cannot be read
+      +-- LoaderError (RuntimeError)    a loader worker died
       +-- UsageError (TypeError)          a method returned what the engine cannot use
       +-- NonFiniteError (ArithmeticError)  a loss became NaN or infinite
       +-- CheckpointError (RuntimeError)  a file of weights cannot be read or does not fit
@@ -38,6 +39,10 @@ class UnknownNameError(ConfigError):
 
 class DataError(BaseTrainerError, ValueError):
     """A file of the data cannot be read; the message names it."""
+
+
+class LoaderError(BaseTrainerError, RuntimeError):
+    """A loader worker died; the message says of what, and how to mend it."""
 
 
 class UsageError(BaseTrainerError, TypeError):

@@ -14,8 +14,9 @@ from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.run_lock import RunLock
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import is_finite, snapshot
+from basetrainer.data.placed import BIT_EXACT
+from basetrainer.data.resume import resume_promise
 from basetrainer.engine.resume import (
-    BIT_EXACT,
     Origin,
     check_changes,
     find_origin,
@@ -197,8 +198,10 @@ class Checkpointer:
         origin = engine.context.on_main(lambda: find_origin(resume, self.store, self.folder))
         self._resumed_from = None if resume == "auto" else resume
         level = promise(engine, origin)
-        # Elsewhere the middle of an epoch cannot be found again: what was trained there is lost.
-        self._saves_within_epochs = level.startswith((BIT_EXACT, "same"))
+        # Where the middle of an epoch cannot be found again, it is not worth a checkpoint.
+        self._saves_within_epochs = (
+            resume_promise(engine.training_data.of(engine.train_loader))[0] == BIT_EXACT
+        )
         restored = None
         if origin is not None:
             restored = self._load(origin, logs)

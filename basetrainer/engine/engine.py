@@ -10,16 +10,19 @@ from typing import Any
 import torch
 
 from basetrainer._logs import Logs, SetLogs
-from basetrainer.data.loader import EpochStream, length, look_ahead, set_position
+from basetrainer.data.loader import look_ahead
+from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer, run_folder
+from basetrainer.engine.failure import explained
 from basetrainer.engine.progress import Progress
 from basetrainer.engine.requests import Requests
 from basetrainer.engine.signals import NOTHING, PREEMPT, STOP
 from basetrainer.engine.state import Restored
 from basetrainer.engine.step import Step
 from basetrainer.engine.test_sets import named_test_sets
+from basetrainer.engine.training_data import TrainingData
 from basetrainer.errors import ConfigError
 from basetrainer.utils.torch_tools import deterministic_algorithms
 
@@ -46,6 +49,7 @@ class Engine(Step):
         device: Where batches are moved to.
         progress: Whether to show progress bars; lines are shown in any case.
         requests: Who asked the run to stop, and why.
+        training_data: Where in ``train_loader`` the run is.
         checkpointer: Saves the run, so that it can go on; None if ``resume`` is ``never``.
         test_weights: Makes the context in which weights are tested and saved; a callback that
             averages weights sets it.
@@ -67,7 +71,7 @@ class Engine(Step):
         self.checkpointer: Checkpointer | None = None
         self.test_weights: Callable[[], AbstractContextManager[None]] = nullcontext
         self._restored: Restored | None = None
-        self._stream: EpochStream | None = None
+        self.training_data = TrainingData(self.config.steps_per_epoch)
         self._screen = Progress()
 
     @property
@@ -95,8 +99,15 @@ class Engine(Step):
                     self._restored = stack.enter_context(self.checkpointer.on_duty(logs))
                 self._train(logs)
         except BaseException as error:
-            self._fail(error, logs)
-            raise
+            self._screen.close()
+            told = explained(error, self)
+            try:
+                self.on_exception(told, logs)
+            except Exception:
+                logger.exception("on_exception failed too; the first error follows")
+            if told is error:
+                raise
+            raise told from error
         return logs
 
     def run_epoch(self, epoch: int, logs: Logs) -> None:
@@ -108,7 +119,7 @@ class Engine(Step):
         self.set_model(self.model)
         self.on_epoch_begin(epoch, logs)
         self._finish_restoring()
-        dataset = self._epoch_data()
+        dataset = self.training_data.epoch(self.train_loader, epoch, self.position)
         self.run_train_epoch(dataset, logs)
         # Asked in the very last step, the run ends with the epoch, which is whole.
         if self.requests.settle() >= STOP and self.position.step != length(dataset):
@@ -129,7 +140,7 @@ class Engine(Step):
         for step, inputs in enumerate(batches, start=self.position.step):
             self.position.step = step
             self.on_batch_begin(step, logs)
-            self._inputs = inputs = self.to_device(inputs)
+            self.inputs = inputs = self.to_device(inputs)
             outputs, losses = self.train_step(inputs)
             self.position.update += self._window_ends
             logs["lr"] = self.lr
@@ -233,23 +244,6 @@ class Engine(Step):
             callback.attach(self)
         return super()._gather_audience()
 
-    def _epoch_data(self) -> Iterable[Any]:
-        """Return this epoch's training batches, in an order of their own."""
-        if self.config.steps_per_epoch is None:
-            set_position(self.train_loader, self.epoch, self.position.step)
-            loader: Iterable[Any] = self.train_loader
-            return loader
-        if self._stream is None:
-            self._stream = EpochStream(self.train_loader, self.config.steps_per_epoch)
-        return self._stream
-
-    def stream_state(self) -> dict[str, int]:
-        """Return the place in data that goes on across epochs; empty without ``steps_per_epoch``."""
-        return {}
-
-    def load_stream_state(self, state: dict[str, int]) -> None:
-        """Take back what :meth:`stream_state` returned."""
-
     def _windows(self, batches: Iterable[Any]) -> Iterable[Any]:
         """Return the batches, marking those that an optimizer step follows.
 
@@ -298,13 +292,3 @@ class Engine(Step):
     def _title(self, phase: str) -> str:
         is_one_of_several = self.test_set and phase != "Train"
         return f"{phase} Epoch #{self.epoch}{f' {self.test_set}' if is_one_of_several else ''}"
-
-    def _fail(self, error: BaseException, logs: Logs) -> None:
-        """Say where the run was, and let writers close; the error itself goes on."""
-        self._screen.close()
-        if hasattr(error, "add_note"):  # Python 3.11
-            error.add_note(f"basetrainer: at epoch {self.epoch}, step {self.position.step}")
-        try:
-            self.on_exception(error, logs)
-        except Exception:
-            logger.exception("on_exception failed too; the first error follows")

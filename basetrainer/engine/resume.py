@@ -12,7 +12,8 @@ import torch
 
 from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.store import CheckpointStore
-from basetrainer.data.loader import fingerprint, resume_promise
+from basetrainer.data.placed import BIT_EXACT
+from basetrainer.data.resume import fingerprint, resume_promise
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.config_dict import as_mapping, easy2dict, origin_of
 from basetrainer.utils.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BIT_EXACT = "bit-exact"
 SAME_SAMPLES = "same samples, bits may differ"
 
 _SHAPING = """
-lr optim_type momentum weight_decay scheduler milestones num_warn_up batch_size loss_type
+lr optim_type momentum weight_decay scheduler milestones num_warn_up loss_type
 net_type width_mult input_size rgb_mean rgb_std train_data train_transform resample freeze
 small_input accumulate_steps clip_grad_norm amp seed steps_per_epoch on_nonfinite max_skips
 ema_decay channels_last split_params use_prune prune_mod sparsity
@@ -34,7 +34,8 @@ ema_decay channels_last split_params use_prune prune_mod sparsity
 SHAPING: frozenset[str] = frozenset(_SHAPING.split())
 """Settings that decide what the weights become; with another value it is another run."""
 
-_SAME_DATA = ("samples", "global_batch")
+_SHARES = ("batch_size", "world_size", "rank")
+"""What the data say of one process; the global batch stands for them."""
 _SAME_MACHINE = ("world_size", "torch", "threads", "device")
 
 
@@ -94,11 +95,14 @@ def find_origin(resume: str, store: CheckpointStore, folder: Path) -> Origin | N
 def run_fingerprint(engine: Engine) -> dict[str, Any]:
     """Return what must be alike for the same bits."""
     device = engine.device
+    batch_size = int(getattr(engine.train_loader, "batch_size", None) or 0)
     return {
-        **fingerprint(engine.train_loader),
-        "global_batch": int(getattr(engine.train_loader, "batch_size", None) or 0)
-        * engine.context.world_size
-        * engine.accumulate_steps,
+        "data": {
+            key: value
+            for key, value in fingerprint(engine.training_data.of(engine.train_loader)).items()
+            if key not in _SHARES
+        },
+        "global_batch": batch_size * engine.context.world_size,
         "world_size": engine.context.world_size,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -135,10 +139,11 @@ def check_changes(origin: Origin, engine: Engine) -> bool:
         if key in SHAPING
     ]
     now = run_fingerprint(engine)
+    then = origin.manifest.fingerprint
     shaping += [
-        f"{key} of the training data: {then} then, {now[key]} now"
-        for key in _SAME_DATA
-        if key in now and (then := origin.manifest.fingerprint.get(key)) != now[key]
+        f"the training data's {key}: {old} then, {new} now"
+        for key, new in (*now["data"].items(), ("global_batch", now["global_batch"]))
+        if (old := then.get("data", {}).get(key, then.get(key))) != new
     ]
     if shaping and origin.is_own:
         raise ConfigError(
@@ -156,7 +161,7 @@ def check_changes(origin: Origin, engine: Engine) -> bool:
 
 def promise(engine: Engine, origin: Origin | None) -> str:
     """Return how exactly the run goes on, if it is ended anywhere and started again."""
-    level, reason = resume_promise(engine.train_loader)
+    level, reason = resume_promise(engine.training_data.of(engine.train_loader))
     if level != BIT_EXACT:
         return f"{level} ({reason})"
     reasons = []

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs, SetLogs
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
 from basetrainer.checkpoint.tree import check_tree, snapshot
+from basetrainer.data.resume import position_state
 from basetrainer.distributed.strategy import full_state, load_full_state
 from basetrainer.engine.base import Base
 from basetrainer.errors import CheckpointError, UsageError
@@ -28,8 +29,8 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     ::
 
         {"format": 1, "epoch": finished epochs - 1, "model", "criterion", "optimizer",
-         "engine": {"position", "updaters", "stream", "logs", "callbacks": {key: state}},
-         "ranks": [{"rng", "own", "callbacks": {key: state}} for each rank]}
+         "engine": {"position", "updaters", "logs", "callbacks": {key: state}},
+         "ranks": [{"rng", "own", "data", "callbacks": {key: state}} for each rank]}
 
     ``epoch``, ``model`` and ``optimizer`` make the file a ``model_optimizer.pth``, too.
 
@@ -46,7 +47,11 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
         (shared if callback.shares_state else mine)[key] = state
     own = engine.state_dict()
     check_tree(own, f"{type(engine).__name__}.state_dict()")
-    rank = {"rng": rng_state(engine.device), "own": own, "callbacks": mine}
+    position = engine.position
+    data = engine.training_data.of(engine.train_loader)
+    place = position_state(data, position.epoch, position.step)
+    check_tree(place, "the training data's state_dict()")
+    rank = {"rng": rng_state(engine.device), "own": own, "data": place, "callbacks": mine}
     ranks = engine.context.gather(rank)  # Collective: every rank must get here.
     model = full_state(engine.model)
     if not engine.context.is_main:
@@ -54,14 +59,13 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     criterion = engine.criterion
     return {
         "format": 1,
-        "epoch": engine.position.epoch - 1,
+        "epoch": position.epoch - 1,
         "model": model,
         "criterion": criterion.state_dict() if isinstance(criterion, nn.Module) else {},
         "optimizer": optimizer_state(engine.optimizer),
         "engine": {
-            "position": engine.position.state_dict(),
+            "position": position.state_dict(),
             "updaters": engine.updater_states(),
-            "stream": engine.stream_state(),
             "logs": _plain_logs(logs),
             "callbacks": shared,
         },
@@ -126,7 +130,7 @@ class Restored:
             load_optimizer_state(engine.optimizer, tree["optimizer"], keeps_options=keeps_options)
             engine.position.load_state_dict(tree["engine"]["position"])
             engine.load_updater_states(tree["engine"]["updaters"])
-            engine.load_stream_state(tree["engine"]["stream"])
+            engine.training_data.place = self._rank["data"]
             engine.load_state_dict(self._rank["own"])
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{self._source} does not fit this run: {error}") from error

@@ -1,0 +1,252 @@
+"""EpochLoader: a DataLoader whose batches are a function of seed, epoch and batch number."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from basetrainer.data.batches import Batches, ForeignBatches, OrderedBatches
+from basetrainer.data.order import EpochOrder, Passes, mix
+from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Placed, lengths
+from basetrainer.data.rebinding import Bindings, bindings, rebound
+from basetrainer.data.seeding import Draws, RngFence, draws_of, seed_generators
+from basetrainer.data.workers import WorkerInit, end_with_this_process, stop_workers, worker_error
+from basetrainer.utils.posix import signals_held_back
+
+logger = logging.getLogger(__name__)
+
+_KEPT_STATES = 16  # of an iterable dataset: who reads ahead asks for an earlier one
+
+
+class EpochLoader(DataLoader[Any], Placed):
+    """A DataLoader that knows its place, whose draws and those of training keep apart.
+
+    Made by :func:`~basetrainer.data.loader.build_dataloader`.
+
+    Args:
+        dataset: Map-style or iterable; it is not wrapped.
+        order: Which sample comes when; None leaves it to the data or to a sampler in ``options``.
+        advances: See :class:`~basetrainer.data.order.Passes`; only asked without an order.
+        rank: Of this process.
+        world_size: Number of processes.
+        is_dealt: Whether each rank sees its own part of the data, so that figures must be summed.
+        **options: Handed to ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        order: EpochOrder | None = None,
+        *,
+        advances: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        is_dealt: bool = False,
+        **options: Any,
+    ) -> None:
+        self.is_ours = options.get("generator") is None
+        if self.is_ours:  # of its own: iter(DataLoader) otherwise draws from the global one
+            options["generator"] = torch.Generator()
+        self.is_dealt = is_dealt
+        self._rank = rank
+        self._init = WorkerInit(options.get("worker_init_fn"))
+        if options.get("num_workers", 0) > 0:
+            options["worker_init_fn"] = self._init
+        if order is not None:
+            options |= {"sampler": order, "batch_size": order.batch_size}
+            options |= {"drop_last": order.drop_last}
+        super().__init__(dataset, **options)
+        if order is not None:
+            self._batches: Batches = OrderedBatches(order)
+        else:
+            given = self.batch_sampler if self.batch_sampler is not None else self.sampler
+            self._batches = ForeignBatches(given, Passes(advances=advances), rank, world_size)
+        if not self.is_ours:
+            self.seed = options["generator"].initial_seed()
+        self._bindings: Bindings = {}
+        self._states: dict[tuple[int, int], Any] = {}
+
+    @property
+    def _index_sampler(self) -> Batches:
+        """What torch's loader iterates over: our batches; the samplers stay as they are."""
+        return self._batches
+
+    @property
+    def seed(self) -> int:
+        """Of the order, and of what is drawn while batches are made."""
+        return self._batches.passes.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._batches.passes.seed = seed
+
+    @property
+    def order(self) -> EpochOrder | None:
+        """Which sample comes when; None where the data or a sampler of the user's decides."""
+        return self._batches.order if isinstance(self._batches, OrderedBatches) else None
+
+    def __iter__(self) -> EpochIterator:  # type: ignore[override]
+        in_process = self.num_workers == 0
+        draws = draws_of(self.dataset, self.collate_fn)
+        epoch, start = self._batches.begin(draws, in_process=in_process)
+        if self.is_ours:  # what workers draw at their start: a function of the epoch, too
+            self.generator.manual_seed(mix(self.seed, epoch, self._rank))
+        # Without an order of ours a sampler, or the iterator of the dataset, may draw.
+        may_draw = draws is not Draws.NOTHING or self.order is None
+        fence = RngFence() if in_process and may_draw else nullcontext()
+        try:
+            with fence:
+                batches = self._in_process(epoch) if in_process else self._by_workers()
+        except Exception as error:
+            self._fail(error, self._iterator)
+            raise
+        return EpochIterator(self, batches, fence, epoch, start)
+
+    def _in_process(self, epoch: int) -> Any:
+        if isinstance(self.dataset, IterableDataset):
+            seed_generators(mix(self.seed, epoch, self._rank))
+        return super().__iter__()
+
+    def _by_workers(self) -> Any:
+        if self._iterator is not None:
+            changed = rebound(self._bindings, bindings(self.dataset))
+            if changed:
+                logger.info("loader workers start again: %s changed", ", ".join(changed))
+                self.close()
+        if self._iterator is None:
+            self._bindings = bindings(self.dataset)
+            self._init.starting()
+        with signals_held_back():
+            batches = super().__iter__()
+        end_with_this_process(batches)
+        return batches
+
+    def close(self) -> None:
+        """End the workers that wait for the next pass; it starts new ones."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            stop_workers(iterator)
+
+    def __del__(self) -> None:
+        if getattr(self, "_iterator", None) is not None and not sys.is_finalizing():
+            self.close()
+
+    def _fail(self, error: BaseException, batches: Any) -> None:
+        """End the workers, so that nobody waits for them; say what it was if one of them died."""
+        found = worker_error(error, batches)
+        self.close()
+        stop_workers(batches)
+        if found is not None:
+            raise found from error
+
+    # -- the place -----------------------------------------------------------------------------
+
+    def set_position(self, epoch: int, step: int = 0, state: Any = None) -> int:
+        """Let the next pass be that of ``epoch`` from batch ``step`` on; see :class:`Placed`."""
+        start = step if self.order is not None and self._is_in_order else 0
+        if state and self.has_state:
+            data: Any = self.dataset
+            data.load_state_dict(state["dataset"])
+            start = step
+        self._batches.passes.set_epoch(epoch, start)
+        return start
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the data are a stream that can save its place, and do so in this process."""
+        methods = ("state_dict", "load_state_dict")
+        return (
+            isinstance(self.dataset, IterableDataset)
+            and self.num_workers == 0
+            and all(callable(getattr(self.dataset, name, None)) for name in methods)
+        )
+
+    def position_state(self, epoch: int, step: int) -> dict[str, Any]:
+        """Return what a place needs beside its two numbers: the state of an iterable dataset."""
+        state = self._states.get((epoch, step))
+        return {} if state is None else {"dataset": state}
+
+    def promise(self) -> tuple[str, str]:
+        """Return how exactly a run goes on; see :class:`Placed`."""
+        if not self._is_in_order:
+            return EPOCH_START, "in_order=False or worker threads give batches as they come"
+        if self.order is not None or self.has_state:
+            return BIT_EXACT, ""
+        if not isinstance(self.dataset, IterableDataset):
+            return EPOCH_START, "the loader has a sampler of its own"
+        if hasattr(self.dataset, "state_dict"):
+            return EPOCH_START, "an iterable dataset keeps its place with num_workers: 0 only"
+        return EPOCH_START, "the dataset is iterable and has no state_dict and load_state_dict"
+
+    def fingerprint(self) -> dict[str, int]:
+        """Return that of the order, or the lengths that are known, and the seed."""
+        if self.order is not None:
+            return self.order.fingerprint()
+        return {**lengths(self), "batch_size": self.batch_size or 0, "seed": self.seed}
+
+    @property
+    def _is_in_order(self) -> bool:
+        """Whether batch k of a pass is what was asked for k-th."""
+        return self.in_order and getattr(self, "worker_method", "multiprocessing") != "thread"
+
+    def _keep_state(self, epoch: int, step: int) -> None:
+        data: Any = self.dataset
+        self._states[epoch, step] = deepcopy(data.state_dict())
+        while len(self._states) > _KEPT_STATES:
+            del self._states[next(iter(self._states))]
+
+
+class EpochIterator(Iterator[Any]):
+    """One pass over an :class:`EpochLoader`.
+
+    Args:
+        loader: Whose pass it is.
+        batches: Torch's iterator.
+        fence: Around whatever runs in this process to make a batch.
+        epoch: Of the pass.
+        step: The batch that comes first.
+    """
+
+    def __init__(
+        self,
+        loader: EpochLoader,
+        batches: Any,
+        fence: AbstractContextManager[None],
+        epoch: int,
+        step: int,
+    ) -> None:
+        self._loader = loader
+        self._batches = batches
+        self._fence = fence
+        self._place = (epoch, step)
+        self._has_state = loader.has_state
+
+    def __next__(self) -> Any:
+        try:
+            with self._fence:
+                batch = next(self._batches)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._loader._fail(error, self._batches)
+            raise
+        if self._has_state:
+            epoch, step = self._place
+            self._place = (epoch, step + 1)
+            self._loader._keep_state(epoch, step + 1)
+        return batch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __del__(self) -> None:
+        # A pass left early: torch would wait for workers that are busy.
+        if not self._loader.persistent_workers and not sys.is_finalizing():
+            stop_workers(self._batches)
