@@ -126,9 +126,17 @@ class KillableTrainer(bt.EngineTrainer):
 
     def build_model(self, cfg: Any, **kwargs: Any) -> Any:
         if cfg["net"] == "resnet18":
-            return self.build_model_parallel(bt.get_models("resnet18", [32, 32], 4, pretrained=False))
-        layers = [nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3)]
-        return self.build_model_parallel(nn.Sequential(*layers, nn.LazyLinear(4)).eval().train())
+            return self.build_model_parallel(
+                bt.get_models("resnet18", [32, 32], 4, pretrained=False)
+            )
+        layers = [
+            nn.Conv2d(3, 8, 3, 2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+        ]
+        return self.build_model_parallel(nn.Sequential(*layers, nn.Linear(200, 4)))
 
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
         return bt.get_optimizer(self.model, optim_type="AdamW", lr=0.01, weight_decay=0.01)
@@ -148,7 +156,11 @@ class KillableTrainer(bt.EngineTrainer):
             self.diary,
             bt.LogHistory(folder / "log", cfg["log_freq"], indicators=["loss", "Accuracy"]),
             bt.ModelCheckpoint(
-                self.model, self.optimizer, folder / "model", cfg["num_epochs"], indicator="Accuracy"
+                self.model,
+                self.optimizer,
+                folder / "model",
+                cfg["num_epochs"],
+                indicator="Accuracy",
             ),
         ]
 
