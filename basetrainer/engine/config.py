@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from basetrainer._names import nearest
 from basetrainer.distributed.strategy import STRATEGIES, StrategyName
 from basetrainer.errors import ConfigError
 from basetrainer.utils.config_dict import get, origin_of
 from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
-from basetrainer.utils.config_values import refusal
 
 _LATER = {
     "profile_steps": (0, "the profiler trace"),
@@ -144,25 +141,11 @@ _COUNTS = (
 )
 
 
-def _resume(value: Any, origin: str) -> str:
-    """Return ``auto``, ``never`` or the path."""
-    if isinstance(value, bool):
-        return "auto" if value else "never"
-    text = str(value)
-    word = text.strip().lower()
-    if word in ("auto", "never"):
-        return word
-    near = nearest(word, ("auto", "never"))
-    if near and not Path(text).exists():
-        raise refusal("resume", value, "is no path that exists", origin, f"Did you mean {near}?")
-    return text
-
-
 def _check(name: str, value: Any, origin: str) -> Any:
     """Return the value of one engine key, converted; raise ConfigError if it is no good."""
     if name == "gpu_id":
         return tuple(check_key(name, value, origin))
-    if name in ("num_epochs", "progress", "log_freq"):
+    if name in ("num_epochs", "progress", "log_freq", "resume"):
         return check_key(name, value, origin)
     if name in ("deterministic", "channels_last", "compile", "async_save"):
         return as_bool(name, value, origin)
@@ -178,8 +161,6 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return as_float(name, value, origin, above=0.0, below=1.0)
     if name == "early_stop_indicator":
         return str(value)
-    if name == "resume":
-        return _resume(value, origin)
     choices = {
         "amp": ("bf16", "fp16"),
         "on_nonfinite": ("raise", "skip", "ignore"),

@@ -13,6 +13,9 @@ NOTHING, SAVE, STOP, PREEMPT, INTERRUPT = range(5)
 (SIGTERM, SIGUSR1), to end because somebody pressed Ctrl-C."""
 
 _LEVELS = {"SIGTERM": PREEMPT, "SIGUSR1": PREEMPT, "SIGINT": INTERRUPT}
+_ONE_PRESS = 1.0
+"""Seconds within which several SIGINT are one press: a terminal and a launcher both send it."""
+
 _HINT = b"\nCtrl-C: the run ends after this step and saves. Press it again to leave at once.\n"
 
 
@@ -31,6 +34,7 @@ class Signals:
         self.request = NOTHING
         self.name = ""
         self._before: dict[int, Any] = {}
+        self._pressed = 0.0
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
