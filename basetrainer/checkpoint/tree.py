@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from basetrainer.errors import CheckpointError, UsageError
 
 _VALUES = (
-    *(type(None), bool, int, float, complex, str, bytes),
+    *(type(None), bool, int, float, complex, str),
     *(torch.dtype, torch.device, torch.Size),
 )
 _KEYS = (str, int, float, bool, type(None), tuple)
 _MENDS = {
+    "bytes": "x.hex()",  # b"" alone is refused by torch
+    "bytearray": "x.hex()",
     "ndarray": "torch.as_tensor(x)",
     "float64": "float(x)",
     "float32": "float(x)",
