@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from basetrainer.data.order import EpochOrder, Passes, mix
 from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Placed, lengths
 from basetrainer.data.rebinding import Bindings, bindings, rebound
 from basetrainer.data.seeding import Draws, RngFence, draws_of, seed_generators
-from basetrainer.data.workers import WorkerInit, end_with_this_process, stop_workers, worker_error
+from basetrainer.data.workers import WorkerInit, own_workers, stop_workers, worker_error
 from basetrainer.utils.posix import signals_held_back
 
 logger = logging.getLogger(__name__)
@@ -123,9 +124,10 @@ class EpochLoader(DataLoader[Any], Placed):
         if self._iterator is None:
             self._bindings = bindings(self.dataset)
             self._init.starting()
-        with signals_held_back():
+        start_method = (self.multiprocessing_context or multiprocessing).get_start_method()
+        with signals_held_back(start_method):
             batches = super().__iter__()
-        end_with_this_process(batches)
+        own_workers(batches)
         return batches
 
     def close(self) -> None:
@@ -150,7 +152,7 @@ class EpochLoader(DataLoader[Any], Placed):
 
     def set_position(self, epoch: int, step: int = 0, state: Any = None) -> int:
         """Let the next pass be that of ``epoch`` from batch ``step`` on; see :class:`Placed`."""
-        start = step if self.order is not None and self._is_in_order else 0
+        start = step if self._batches.can_start_anywhere and self._is_in_order else 0
         if state and self.has_state:
             data: Any = self.dataset
             data.load_state_dict(state["dataset"])
@@ -177,10 +179,10 @@ class EpochLoader(DataLoader[Any], Placed):
         """Return how exactly a run goes on; see :class:`Placed`."""
         if not self._is_in_order:
             return EPOCH_START, "in_order=False or worker threads give batches as they come"
-        if self.order is not None or self.has_state:
+        if self._batches.can_start_anywhere or self.has_state:
             return BIT_EXACT, ""
         if not isinstance(self.dataset, IterableDataset):
-            return EPOCH_START, "the loader has a sampler of its own"
+            return EPOCH_START, "the loader follows a sampler that it cannot repeat"
         if hasattr(self.dataset, "state_dict"):
             return EPOCH_START, "an iterable dataset keeps its place with num_workers: 0 only"
         return EPOCH_START, "the dataset is iterable and has no state_dict and load_state_dict"
