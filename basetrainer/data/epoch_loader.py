@@ -18,7 +18,13 @@ from basetrainer.data.order import EpochOrder, Passes, mix
 from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Placed, lengths
 from basetrainer.data.rebinding import Bindings, bindings, rebound
 from basetrainer.data.seeding import Draws, RngFence, draws_of, seed_generators
-from basetrainer.data.workers import WorkerInit, own_workers, stop_workers, worker_error
+from basetrainer.data.workers import (
+    WorkerInit,
+    own_workers,
+    owns_workers,
+    stop_workers,
+    worker_error,
+)
 from basetrainer.utils.posix import signals_held_back
 
 logger = logging.getLogger(__name__)
@@ -116,6 +122,8 @@ class EpochLoader(DataLoader[Any], Placed):
         return super().__iter__()
 
     def _by_workers(self) -> Any:
+        if self._iterator is not None and not owns_workers(self._iterator):
+            self.close()  # this process was forked since
         if self._iterator is not None:
             changed = rebound(self._bindings, bindings(self.dataset))
             if changed:

@@ -62,6 +62,15 @@ _OWNERS: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 """Which process started the workers of each iterator."""
 
 
+_NOT_OURS: list[Any] = []
+"""Copies, in a forked process, of its parent's iterators: collected, they would end its workers."""
+
+
+def owns_workers(iterator: Any) -> bool:
+    """Whether this process started the iterator's workers."""
+    return _OWNERS.get(iterator) == os.getpid()
+
+
 def own_workers(iterator: Any) -> None:
     """Note that this process has just started the iterator's workers; they end when it exits."""
     if os.getpid() not in _OWNERS.values():
@@ -71,7 +80,8 @@ def own_workers(iterator: Any) -> None:
 
 def _stop_all() -> None:
     for iterator in list(_OWNERS):
-        stop_workers(iterator)
+        if owns_workers(iterator):
+            stop_workers(iterator)
 
 
 def stop_workers(iterator: Any) -> None:
@@ -80,9 +90,14 @@ def stop_workers(iterator: Any) -> None:
     They hold nothing that must be saved. Left to itself torch waits up to 5 s for each that is
     busy, and then asks by SIGTERM, which ours ignore.
     """
-    if _OWNERS.get(iterator) != os.getpid() or iterator._shutdown:
-        return  # a forked process has copies of its parent's iterators, whose workers are not its
-    if iterator._worker_pids_set:  # whom we end is no failure that torch should report
+    if iterator is None or iterator not in _OWNERS or iterator._shutdown:
+        return
+    if not owns_workers(iterator):
+        _NOT_OURS.append(iterator)
+        return
+    if getattr(
+        iterator, "_worker_pids_set", False
+    ):  # whom we end is no failure that torch should report
         signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
         iterator._worker_pids_set = False
     pin_thread = getattr(iterator, "_pin_memory_thread", None)
