@@ -17,7 +17,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from basetrainer.data.order import EpochOrder, Passes
+from basetrainer.data.order import EpochOrder
+from basetrainer.data.placed import Passes
 from basetrainer.data.seeding import Draws, PassSeeds, RngFence
 
 # All that these draw, they draw when they are first asked.

@@ -27,6 +27,7 @@ from torch.utils.data import (
 from basetrainer.data.loader import build_dataloader
 from basetrainer.data.rebinding import bindings, rebound
 from basetrainer.data.resume import (
+    close_workers,
     fingerprint,
     position_state,
     resume_promise,
@@ -170,6 +171,40 @@ def test_an_iterable_dataset_goes_on_from_its_own_state():
     assert set_position(again, 5, 2) == 0  # no state, no place
 
 
+class Onward(Stream):
+    """Goes on in each epoch where the last one ended."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(5):
+            self.place += 1
+            yield self.place
+
+
+def test_an_iterable_dataset_that_goes_on_across_epochs_is_resumed_between_them():
+    loader = build_dataloader(Onward(), 5, 0)
+    list(loader)
+    state = position_state(loader, 1, 0)
+    again = build_dataloader(Onward(), 5, 0)
+    assert set_position(again, 1, 0, state) == 0
+    assert [one.tolist() for one in again] == [[6, 7, 8, 9, 10]]
+
+
+def test_a_dataset_that_follows_the_epochs_reaches_workers_that_live_on(caplog):
+    class Growing(Worker):
+        def set_epoch(self, epoch: int) -> None:
+            self.mosaic = epoch < 2
+
+    caplog.set_level(logging.INFO)
+    loader = build_dataloader(Growing(), 8, 1, multiprocessing_context="fork")
+    for epoch in (0, 3, 1, 4):
+        set_epoch(loader, epoch)
+        assert {bool(flag) for _, flags in loader for flag in flags} == {epoch < 2}
+    assert caplog.text.count("loader workers start again") == 1
+    close_workers(loader)
+    close_workers([1])
+    assert loader._iterator is None
+
+
 def test_a_generator_that_is_given_seeds_the_order():
     def order(seed: int) -> list[int]:
         generator = torch.Generator().manual_seed(seed)
@@ -229,7 +264,9 @@ def test_workers_live_on_until_an_attribute_of_the_dataset_is_rebound(caplog):
     assert second[0] != first[0]
     assert second == epoch()
     lines = [one.message for one in caplog.records if "loader workers" in one.message]
-    assert lines == ["loader workers start again: dataset.datasets[0].dataset.mosaic changed"]
+    assert lines == [
+        "loader workers start again, since these changed: dataset.datasets[0].dataset.mosaic"
+    ]
     loader.close()
 
 
