@@ -64,6 +64,7 @@ class Mean:
     def __init__(self, skips_nonfinite: bool = False) -> None:
         self.total = 0.0
         self.weight = 0.0
+        self._recent = [0.0, 0.0]  # total and weight since recent() was last called
         self._skips_nonfinite = skips_nonfinite
         self._values = ScalarHistory()
         self._weights: list[float | Tensor] = []
@@ -83,6 +84,14 @@ class Mean:
             if weight and not is_left_out:  # a mean over nothing is NaN and counts nothing
                 self.total += value * weight
                 self.weight += weight
+                self._recent[0] += value * weight
+                self._recent[1] += weight
+
+    def recent(self) -> float | None:
+        """Return the mean of what was added since the last call; None if nothing was."""
+        self.settle()
+        (total, weight), self._recent = self._recent, [0.0, 0.0]
+        return total / weight if weight else None
 
     def compute(self) -> float | None:
         """Return the mean, or None if nothing was added yet."""
