@@ -8,15 +8,23 @@ from typing import Any
 
 Value = bool | float | str
 
+PLACES = (
+    *("config_file", "work_dir", "model_dir", "log_dir", "model_root", "log_root"),
+    *("class_name", "classes"),
+)
+"""Settings that say where a run is and what its classes are called: nobody tunes them."""
+
 
 def flat_settings(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
     """Return settings without depth: ``{"optimizer.lr": 0.1}``; lists become text.
 
-    What is None, or neither number, text, list nor mapping, is left out.
+    :data:`PLACES` are left out, and what is neither number, text, list nor mapping.
     """
     found: dict[str, Value] = {}
     for key, value in cfg.items():
         name = f"{prefix}{key}"
+        if name in PLACES:
+            continue
         if isinstance(value, Mapping):
             found.update(flat_settings(value, f"{name}."))
         elif isinstance(value, (list, tuple)):

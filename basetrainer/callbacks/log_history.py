@@ -97,6 +97,8 @@ class LogHistory(Callback):
         self._jsonl = MetricsJsonl(self.log_dir / "metrics.jsonl")
         if engine is not None:
             self._open(engine, self._jsonl)
+            if self._wants_graph and engine.test_loader is None:
+                self.logger.warning("no model graph for TensorBoard: it needs a test batch")
         facts = _facts(engine, self._best) if engine is not None else {}
         write_run_info(self.log_dir / "run.json", **facts)
 
@@ -126,12 +128,12 @@ class LogHistory(Callback):
         batch: int,
         logs: Logs | None = None,
     ) -> None:
-        """Keep the first images for a picture, and trace the model if asked to."""
+        """Keep images for a picture, and trace the model if asked to."""
         engine = self.engine
-        if batch or engine is None or not self.is_main_process:
+        if engine is None:
             return
         if self._pictures is not None:
-            self._pictures.see(engine.test_set, inputs, outputs)
+            self._pictures.see(engine, batch, inputs, outputs)
         if self._wants_graph and self._board is not None and self.model is not None:
             self._wants_graph = False
             first = inputs[0] if isinstance(inputs, (list, tuple)) else inputs

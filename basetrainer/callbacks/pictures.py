@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from basetrainer.callbacks.samples import Samples
+from basetrainer.callbacks.samples import SampleCollector
 from basetrainer.callbacks.scene import Scene
+from basetrainer.data.loader import length
+from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import MissingExtraError
 from basetrainer.plots.canvas import png
 from basetrainer.plots.curves import draw_curves
@@ -58,20 +60,24 @@ class Pictures:
         self._tell = tell
         self._clock = clock
         self._due = clock() + _FIRST_COST / SHARE
-        self._samples: dict[str, Samples] = {}
+        self._samples: dict[str, SampleCollector] = {}
         self._scene: Scene | None = None  # of the best epoch, or of the last one if none is best
         self._is_drawn = keeps_old and any(folder.glob("confusion_matrix*.png"))
         self._is_off = False
 
-    def see(self, test_set: str, inputs: Any, outputs: Any) -> None:
-        """Keep the images of the first test batch."""
-        samples = Samples.of(inputs, outputs)
-        if samples is not None:
-            self._samples[test_set] = samples
+    def see(self, engine: Engine, batch: int, inputs: Any, outputs: Any) -> None:
+        """Keep images of a test batch, until they are drawn or the next evaluation begins."""
+        name = engine.test_set
+        if batch == 0:
+            loader = named_test_sets(engine.test_loader).get(name)
+            self._samples[name] = SampleCollector(length(loader))
+        if name in self._samples:
+            self._samples[name].see(batch, inputs, outputs)
 
     def take(self, engine: Engine, epoch: int, *, is_best: bool) -> None:
         """Take in an evaluation; draw it if it is the best one and drawing is due."""
-        samples, self._samples = self._samples, {}
+        samples = {name: one.held for name, one in self._samples.items() if one.held}
+        self._samples = {}
         if not is_best and (self._is_drawn or (self._scene and self._scene.is_best)):
             return
         self._scene, self._is_drawn = Scene.of(engine, epoch, samples, is_best=is_best), False

@@ -15,10 +15,35 @@ from basetrainer.utils.batches import images_of, labels_of, logits_of
 from basetrainer.utils.config_dict import get
 
 MOST = 16
-"""How many images are held, of the first test batch."""
+"""How many images are held of one test set."""
 
 _SIDE = 256
 """Pixels of the longer side; of larger images only every so many are held."""
+
+
+class SampleCollector:
+    """Holds the first images of test batches that are spread over the whole set.
+
+    The first batch alone would often show one class: folders of images come class by class.
+
+    Args:
+        num_batches: Batches of the test set; 0 if that is not known.
+    """
+
+    def __init__(self, num_batches: int) -> None:
+        self.held: list[Samples] = []
+        self._every = max(1, num_batches // MOST)
+        self._each = -(-MOST // -(-num_batches // self._every)) if num_batches else MOST
+        self._missing = MOST
+
+    def see(self, batch: int, inputs: Any, outputs: Any) -> None:
+        """Hold images of a batch, if it is one of those; nothing is read on the host."""
+        if batch % self._every or self._missing <= 0:
+            return
+        samples = Samples.of(inputs, outputs, min(self._each, self._missing))
+        if samples is not None:
+            self.held.append(samples)
+            self._missing -= len(samples.labels)
 
 
 @dataclass(frozen=True)
@@ -36,11 +61,8 @@ class Samples:
     predicted: Tensor
 
     @classmethod
-    def of(cls, inputs: Any, outputs: Any) -> Samples | None:
-        """Hold the first samples of a test batch; None if it is no batch of labelled images.
-
-        Nothing is read on the host.
-        """
+    def of(cls, inputs: Any, outputs: Any, most: int) -> Samples | None:
+        """Hold the first samples of a test batch; None if it is no batch of labelled images."""
         images, logits = images_of(inputs), logits_of(outputs)
         try:
             labels = labels_of(inputs)
@@ -56,8 +78,8 @@ class Samples:
         ):
             return None
         every = -(-max(images.shape[2:]) // _SIDE)
-        first = images[:MOST, :, ::every, ::every].detach().clone()
-        return cls(first, labels[:MOST].detach().clone(), logits[:MOST].detach().argmax(1))
+        first = images[:most, :, ::every, ::every].detach().clone()
+        return cls(first, labels[:most].detach().clone(), logits[:most].detach().argmax(1))
 
     def pixels(self, mean_and_std: tuple[Any, Any] | None) -> NDArray[np.float32]:
         """Return the images as people see them: shape ``(N, H, W, C)``, between 0 and 1.

@@ -37,7 +37,7 @@ class Scene:
         epoch: Counts from 0.
         is_best: Whether it was the best epoch so far.
         matrices: Confusion matrices.
-        samples: The first test images.
+        samples: Test images, in parts.
         names: Returns the names of so many classes.
         normalisations: Mean and standard deviation of each set's images, where they are known.
     """
@@ -45,13 +45,13 @@ class Scene:
     epoch: int
     is_best: bool
     matrices: Mapping[str, Tensor]
-    samples: Mapping[str, Samples]
+    samples: Mapping[str, Sequence[Samples]]
     names: Callable[[int], Sequence[str]]
     normalisations: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, engine: Engine, epoch: int, samples: Mapping[str, Samples], *, is_best: bool
+        cls, engine: Engine, epoch: int, samples: Mapping[str, Sequence[Samples]], *, is_best: bool
     ) -> Scene:
         """Gather what the callbacks of ``engine`` know after an evaluation."""
         source = next((one for one in engine.callbacks if isinstance(one, HasMatrices)), None)
@@ -81,9 +81,11 @@ class Scene:
             title = f"{f'{name}, ' if name else ''}{about}: {share:.2f}% of {total} right"
             figure = draw_confusion(counts, self.names(len(counts)), title=title)
             matrices[_tag("confusion_matrix", name)] = png(figure)
-        for name, one in self.samples.items():
-            labels, predicted = one.labels.tolist(), one.predicted.tolist()
-            pixels = one.pixels(self.normalisations.get(name))
+        for name, parts in self.samples.items():
+            labels = [label for part in parts for label in part.labels.tolist()]
+            predicted = [guess for part in parts for guess in part.predicted.tolist()]
+            norm = self.normalisations.get(name)
+            pixels = [image for part in parts for image in part.pixels(norm)]
             names = self.names(1 + max(*labels, *predicted))
             title = f"{name or 'test'} images, {about}"
             figure = draw_samples(pixels, labels, predicted, names, title=title)

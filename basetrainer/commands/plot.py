@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     for one in runs:
         best = one.best()
         told = f", best {one.indicator} {best[1]:.6g} in epoch {best[0]}" if best else ""
-        print(f"{one.name}: {len(one.rows)} epochs{told}")
+        print(f"{one.name}: {len(one.rows)} epoch{'s' * (len(one.rows) > 1)}{told}")
     print(path)
     return 0
 

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ Points: TypeAlias = "tuple[list[int], list[float]]"
 
 FILES = ("metrics.jsonl", "results.csv")
 """What a run's figures are read from, the better first."""
+
+_NO_NUMBER = re.compile(r"-?\b(nan|inf)\b(?=[,}])")
+"""As a dict of losses has it in the table; Python reads no such literal."""
 
 LEARNING_RATE = "learning rate"
 """The title of the last panel, and the name of its line."""
@@ -177,7 +181,7 @@ def _logs_of(row: Mapping[str, str]) -> Logs:
         test_set, slash, figure = name.partition("/")
         place = sets.setdefault(test_set if slash else "", {}) if phase == "test" else logs["train"]
         place[figure if slash and phase == "test" else name] = (
-            ast.literal_eval(text) if text.startswith("{") else float(text)
+            ast.literal_eval(_NO_NUMBER.sub("None", text)) if text.startswith("{") else float(text)
         )
     if sets:
         logs["test"] = sets[""] if list(sets) == [""] else SetLogs(sets)

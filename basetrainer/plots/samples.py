@@ -1,4 +1,4 @@
-"""Test images with what they are and what they were taken for."""
+"""Test images as a picture: what they are and what they were taken for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from basetrainer.plots.canvas import new_figure, plain_text, readable
 
-_COLUMNS = 8
-_RIGHT, _WRONG = "0.1", "#c0271d"
+_COLUMNS = 4
+_SIDE = 1.6  # of an image, in inches
+_COLORS = ("0.1", "#c0271d")  # right and wrong
 
 
 def draw_samples(
-    images: NDArray[np.floating[Any]],
+    images: Sequence[NDArray[np.floating[Any]]],
     labels: Sequence[int],
     predicted: Sequence[int],
     names: Sequence[str],
@@ -25,7 +26,7 @@ def draw_samples(
     """Draw images; above each stands its class, and in red what a wrong one was taken for.
 
     Args:
-        images: Between 0 and 1, shape ``(N, H, W, 3)``, or ``(N, H, W)`` for grey ones.
+        images: N of them, between 0 and 1, each of shape ``(H, W, 3)``, or ``(H, W, 1)`` if grey.
         labels: N class indices; negative ones have no class.
         predicted: N class indices.
         names: The class names.
@@ -40,15 +41,16 @@ def draw_samples(
     names = readable(names)
     columns = min(_COLUMNS, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(max(1.3 * columns, 4.0), 1.55 * rows + 0.5)
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid:
+    figure = new_figure(max(_SIDE * columns, 4.0), (_SIDE + 0.35) * rows + 0.4)
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in places:
         axes.set_axis_off()
-    for axes, image, label, guess in zip(grid, images, labels, predicted, strict=False):
+    for axes, image, label, guess in zip(places, images, labels, predicted, strict=False):
         axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-        name = names[label] if 0 <= label < len(names) else "?"
-        is_right = label == guess
-        text = name if is_right else f"{name}\ntaken for {names[guess]}"
-        axes.set_title(text, fontsize=8, color=_RIGHT if is_right else _WRONG)
-    figure.suptitle(plain_text(title), fontsize=11)
+        lines = [names[label] if 0 <= label < len(names) else "?"]
+        if label != guess:
+            lines.append(f"taken for {names[guess]}")
+        size = min(11.0, _SIDE * 72 / (0.6 * max(map(len, lines))))
+        axes.set_title("\n".join(lines), fontsize=size, color=_COLORS[len(lines) - 1])
+    figure.suptitle(plain_text(title), fontsize=12)
     return figure
