@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -73,8 +74,11 @@ def owns_workers(iterator: Any) -> bool:
 
 def own_workers(iterator: Any) -> None:
     """Note that this process has just started the iterator's workers; they end when it exits."""
+    # Before torch and multiprocessing, in a process that it started, wait for them at the exit.
+    atexit.unregister(_stop_all)
+    atexit.register(_stop_all)
     if os.getpid() not in _OWNERS.values():
-        Finalize(None, _stop_all, exitpriority=0)  # before multiprocessing waits for its children
+        Finalize(None, _stop_all, exitpriority=0)
     _OWNERS[iterator] = os.getpid()
 
 
