@@ -1,4 +1,4 @@
-"""The POSIX calls of the library: child processes that end with their parent, signals held back.
+"""The POSIX calls of the library: what children do with signals, who lives, what is on the disk.
 
 Each function does nothing where the system has no such call.
 """
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -93,3 +94,45 @@ def ignore_stop_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Bring a folder's list of names to the disk; a rename in it then outlives a power cut."""
+    if os.name != "posix":
+        return  # Windows cannot open folders
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; True where that cannot be asked."""
+    if os.name != "posix":
+        return True  # there, signal 0 would end it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return _stat(pid)[:1] != ["Z"]  # a zombie is dead
+
+
+def start_of(pid: int) -> str:
+    """Return when a process started, to tell it from a later one of the same number.
+
+    It is a text to compare, "" where it cannot be known.
+    """
+    fields = _stat(pid)
+    return fields[19] if len(fields) > 19 else ""
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of Linux's ``/proc/PID/stat`` behind the program's name."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()  # the name may hold spaces and parentheses
