@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from basetrainer._tensor_file import read_tensor_file
 from basetrainer.errors import CheckpointError, UsageError
 
 _VALUES = (
@@ -88,23 +90,75 @@ def tensors_of(tree: Any) -> Iterator[tuple[str, Tensor]]:
                 yield f"[{number}]{place}", tensor
 
 
-def check_loaded(tree: Any) -> None:
-    """Refuse tensors that say to be larger than the numbers they hold.
-
-    A file of 2 kB can declare a tensor of 10^12 elements that all share one number; copying or
-    converting it would take all memory. Nothing that we write is so.
+def read_tree(file: Path) -> Any:
+    """Return the tree in a file, on the CPU.
 
     Raises:
-        CheckpointError: For the first such tensor; names its place.
+        CheckpointError: If it cannot be read or says to be larger than it is; says why, as the
+            predicate of a sentence.
     """
+    tree = read_tensor_file(file)
+    check_loaded(tree, file.stat().st_size)
+    return tree
+
+
+def check_loaded(tree: Any, num_bytes: int = 0) -> None:
+    """Refuse a tree that says to be larger than what was read; nothing that we write is so.
+
+    A file of 2 kB can declare a tensor of 10^12 elements that all share one number, or a list of
+    lists of lists ... that are all the same one: copying it would take all memory, or for ever.
+
+    Args:
+        tree: As it was loaded.
+        num_bytes: Of the file.
+
+    Raises:
+        CheckpointError: Names the place; a predicate, as above.
+    """
+    try:
+        if _weigh(tree, {}) > _MAX_SHARED + num_bytes:
+            raise RecursionError
+        _check_sizes(tree, num_bytes)
+    except RecursionError:
+        raise CheckpointError("holds lists or dicts that are nested too often") from None
+
+
+def _check_sizes(tree: Any, num_bytes: int) -> None:
+    beyond = 0
     for place, tensor in tensors_of(tree):
-        if tensor.layout is not torch.strided:
-            raise CheckpointError(f"the tensor at {place} is {tensor.layout}, not a plain one")
-        if tensor.nbytes > tensor.untyped_storage().nbytes():
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            kind = "without numbers" if tensor.is_meta else tensor.layout
+            raise CheckpointError(f"holds, at {place}, a tensor that is {kind}")
+        held = tensor.untyped_storage().nbytes()
+        beyond += max(0, tensor.nbytes - held)
+        if beyond > num_bytes:
             raise CheckpointError(
-                f"the tensor at {place} has the shape {tuple(tensor.shape)}, but holds only "
-                f"{tensor.untyped_storage().nbytes()} bytes"
+                f"holds, at {place}, a tensor that has the shape {tuple(tensor.shape)}, but only "
+                f"{held:,} bytes"
             )
+    if num_bytes and size_of(tree) > num_bytes:
+        raise CheckpointError("holds tensors that say to be larger than the file")
+
+
+_MAX_SHARED = 1_000_000
+"""How many values may come from containers that stand in several places."""
+
+
+def _weigh(tree: Any, sizes: dict[int, int]) -> int:
+    """Return how many values a tree stands for, shared parts counted each time.
+
+    Raises:
+        RecursionError: If a part contains itself.
+    """
+    children = tree.values() if isinstance(tree, dict) else tree
+    if not isinstance(tree, (dict, list, tuple)):
+        return 1
+    if id(tree) not in sizes:
+        sizes[id(tree)] = 0
+        sizes[id(tree)] = 1 + sum([_weigh(child, sizes) for child in children])
+    elif not sizes[id(tree)]:  # we are inside it
+        raise RecursionError
+    return sizes[id(tree)]
 
 
 def snapshot(tree: Any) -> Any:
