@@ -8,9 +8,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from basetrainer.data.order import EpochOrder, Passes
+from torch.utils.data import (
+    BatchSampler,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from basetrainer.data.order import EpochOrder
+from basetrainer.data.placed import Passes
 from basetrainer.data.seeding import Draws, PassSeeds, RngFence
 
+# All that these draw, they draw when they are first asked.
+_REPEATABLE = (
+    *(SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler),
+    DistributedSampler,
+)
 _PLACES_OF_A_BATCH = 1 << 24  # no order is known: batches of any size must not share a place
 
 
@@ -42,6 +57,11 @@ class Batches(ABC):
         epoch, start = self._place
         return self._pass(PassSeeds(self.passes.seed, epoch, self._draws, self._in_process), start)
 
+    @property
+    @abstractmethod
+    def can_start_anywhere(self) -> bool:
+        """Whether a pass that begins at batch k is the rest of the whole one."""
+
     @abstractmethod
     def _pass(self, seeds: PassSeeds, start: int) -> Iterator[Any]:
         """Yield the batches of one pass."""
@@ -56,6 +76,11 @@ class OrderedBatches(Batches):
     def __init__(self, order: EpochOrder) -> None:
         super().__init__(order)
         self.order = order
+
+    @property
+    def can_start_anywhere(self) -> bool:
+        """Always."""
+        return True
 
     def _pass(self, seeds: PassSeeds, start: int) -> Iterator[list[int]]:
         order = self.order
@@ -84,22 +109,37 @@ class ForeignBatches(Batches):
         self._batches = batches
         self._rank, self._world_size = rank, world_size
 
+    @property
+    def can_start_anywhere(self) -> bool:
+        """Whether the sampler is one of torch's that seed and epoch determine."""
+        is_plain = type(self._batches) is BatchSampler
+        sampler = getattr(self._batches, "sampler", None) if is_plain else self._batches
+        return type(sampler) in _REPEATABLE and getattr(sampler, "generator", None) is None
+
     def _pass(self, seeds: PassSeeds, start: int) -> Iterator[Any]:
         batches: Iterator[Any] | None = None
         for number in itertools.count(start):
+            global_number = self._global_number(number)
             # A sampler runs in this process, and draws from the global generators as it likes.
             with nullcontext() if seeds.in_process else RngFence():
-                seeds.seed_for_indices(number)
+                if batches is None:
+                    seeds.seed_for_indices(self._global_number(0))
+                    skipped = start if self.can_start_anywhere else 0
+                    batches = iter(self._batches)
+                    next(itertools.islice(batches, skipped, skipped), None)
+                if number > 0:
+                    seeds.seed_for_indices(global_number)
                 try:
-                    batches = iter(self._batches) if batches is None else batches
                     batch = next(batches)
                 except StopIteration:
                     return
             if isinstance(batch, list):
-                global_number = number * self._world_size + self._rank
-                first = global_number * _PLACES_OF_A_BATCH
-                batch = seeds(batch, range(first, first + len(batch)), global_number)
+                place = global_number * _PLACES_OF_A_BATCH
+                batch = seeds(batch, range(place, place + len(batch)), global_number)
             yield batch
+
+    def _global_number(self, number: int) -> int:
+        return number * self._world_size + self._rank
 
     def __len__(self) -> int:
         return len(self._batches)  # type: ignore[arg-type]

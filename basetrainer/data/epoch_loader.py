@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -13,11 +13,18 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from basetrainer.data.batches import Batches, ForeignBatches, OrderedBatches
-from basetrainer.data.order import EpochOrder, Passes, mix
-from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Placed, lengths
+from basetrainer.data.epoch_iterator import EpochIterator
+from basetrainer.data.order import EpochOrder, mix
+from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Passes, Placed, lengths
 from basetrainer.data.rebinding import Bindings, bindings, rebound
 from basetrainer.data.seeding import Draws, RngFence, draws_of, seed_generators
-from basetrainer.data.workers import WorkerInit, end_with_this_process, stop_workers, worker_error
+from basetrainer.data.workers import (
+    WorkerInit,
+    own_workers,
+    owns_workers,
+    stop_workers,
+    worker_error,
+)
 from basetrainer.utils.posix import signals_held_back
 
 logger = logging.getLogger(__name__)
@@ -33,7 +40,7 @@ class EpochLoader(DataLoader[Any], Placed):
     Args:
         dataset: Map-style or iterable; it is not wrapped.
         order: Which sample comes when; None leaves it to the data or to a sampler in ``options``.
-        advances: See :class:`~basetrainer.data.order.Passes`; only asked without an order.
+        advances: See :class:`~basetrainer.data.placed.Passes`; only asked without an order.
         rank: Of this process.
         world_size: Number of processes.
         is_dealt: Whether each rank sees its own part of the data, so that figures must be summed.
@@ -71,6 +78,7 @@ class EpochLoader(DataLoader[Any], Placed):
         if not self.is_ours:
             self.seed = options["generator"].initial_seed()
         self._bindings: Bindings = {}
+        self._said: set[str] = set()
         self._states: dict[tuple[int, int], Any] = {}
 
     @property
@@ -105,7 +113,7 @@ class EpochLoader(DataLoader[Any], Placed):
             with fence:
                 batches = self._in_process(epoch) if in_process else self._by_workers()
         except Exception as error:
-            self._fail(error, self._iterator)
+            self.fail(error, self._iterator)
             raise
         return EpochIterator(self, batches, fence, epoch, start)
 
@@ -115,18 +123,29 @@ class EpochLoader(DataLoader[Any], Placed):
         return super().__iter__()
 
     def _by_workers(self) -> Any:
+        if self._iterator is not None and self._is_outdated():
+            self.close()
         if self._iterator is not None:
-            changed = rebound(self._bindings, bindings(self.dataset))
-            if changed:
-                logger.info("loader workers start again: %s changed", ", ".join(changed))
-                self.close()
-        if self._iterator is None:
-            self._bindings = bindings(self.dataset)
-            self._init.starting()
-        with signals_held_back():
+            return super().__iter__()
+        self._bindings = bindings(self.dataset)
+        self._init.starting()
+        start_method = (self.multiprocessing_context or multiprocessing).get_start_method()
+        with signals_held_back(start_method):
             batches = super().__iter__()
-        end_with_this_process(batches)
+        own_workers(batches)
         return batches
+
+    def _is_outdated(self) -> bool:
+        """Whether the workers that wait hold another dataset, or wait for another process."""
+        if not owns_workers(self._iterator):
+            return True  # this process was forked since
+        changed = ", ".join(rebound(self._bindings, bindings(self.dataset)))
+        if changed:
+            # Said once: a dataset with set_epoch changes in every epoch.
+            level = logging.DEBUG if changed in self._said else logging.INFO
+            self._said.add(changed)
+            logger.log(level, "loader workers start again, since these changed: %s", changed)
+        return bool(changed)
 
     def close(self) -> None:
         """End the workers that wait for the next pass; it starts new ones."""
@@ -138,8 +157,12 @@ class EpochLoader(DataLoader[Any], Placed):
         if getattr(self, "_iterator", None) is not None and not sys.is_finalizing():
             self.close()
 
-    def _fail(self, error: BaseException, batches: Any) -> None:
-        """End the workers, so that nobody waits for them; say what it was if one of them died."""
+    def fail(self, error: BaseException, batches: Any) -> None:
+        """End the workers of a pass that failed, so that nobody waits for them.
+
+        Raises:
+            LoaderError: If it failed because one of them died.
+        """
         found = worker_error(error, batches)
         self.close()
         stop_workers(batches)
@@ -150,7 +173,7 @@ class EpochLoader(DataLoader[Any], Placed):
 
     def set_position(self, epoch: int, step: int = 0, state: Any = None) -> int:
         """Let the next pass be that of ``epoch`` from batch ``step`` on; see :class:`Placed`."""
-        start = step if self.order is not None and self._is_in_order else 0
+        start = step if self._batches.can_start_anywhere and self._is_in_order else 0
         if state and self.has_state:
             data: Any = self.dataset
             data.load_state_dict(state["dataset"])
@@ -170,6 +193,8 @@ class EpochLoader(DataLoader[Any], Placed):
 
     def position_state(self, epoch: int, step: int) -> dict[str, Any]:
         """Return what a place needs beside its two numbers: the state of an iterable dataset."""
+        if step == 0 and self.has_state and (epoch, step) not in self._states:
+            self.keep_state(epoch, step)  # between two passes, where nothing is read ahead
         state = self._states.get((epoch, step))
         return {} if state is None else {"dataset": state}
 
@@ -177,10 +202,10 @@ class EpochLoader(DataLoader[Any], Placed):
         """Return how exactly a run goes on; see :class:`Placed`."""
         if not self._is_in_order:
             return EPOCH_START, "in_order=False or worker threads give batches as they come"
-        if self.order is not None or self.has_state:
+        if self._batches.can_start_anywhere or self.has_state:
             return BIT_EXACT, ""
         if not isinstance(self.dataset, IterableDataset):
-            return EPOCH_START, "the loader has a sampler of its own"
+            return EPOCH_START, "the loader follows a sampler that it cannot repeat"
         if hasattr(self.dataset, "state_dict"):
             return EPOCH_START, "an iterable dataset keeps its place with num_workers: 0 only"
         return EPOCH_START, "the dataset is iterable and has no state_dict and load_state_dict"
@@ -196,57 +221,9 @@ class EpochLoader(DataLoader[Any], Placed):
         """Whether batch k of a pass is what was asked for k-th."""
         return self.in_order and getattr(self, "worker_method", "multiprocessing") != "thread"
 
-    def _keep_state(self, epoch: int, step: int) -> None:
+    def keep_state(self, epoch: int, step: int) -> None:
+        """Keep the state that an iterable dataset has at a place, for who asks a little later."""
         data: Any = self.dataset
         self._states[epoch, step] = deepcopy(data.state_dict())
         while len(self._states) > _KEPT_STATES:
             del self._states[next(iter(self._states))]
-
-
-class EpochIterator(Iterator[Any]):
-    """One pass over an :class:`EpochLoader`.
-
-    Args:
-        loader: Whose pass it is.
-        batches: Torch's iterator.
-        fence: Around whatever runs in this process to make a batch.
-        epoch: Of the pass.
-        step: The batch that comes first.
-    """
-
-    def __init__(
-        self,
-        loader: EpochLoader,
-        batches: Any,
-        fence: AbstractContextManager[None],
-        epoch: int,
-        step: int,
-    ) -> None:
-        self._loader = loader
-        self._batches = batches
-        self._fence = fence
-        self._place = (epoch, step)
-        self._has_state = loader.has_state
-
-    def __next__(self) -> Any:
-        try:
-            with self._fence:
-                batch = next(self._batches)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            self._loader._fail(error, self._batches)
-            raise
-        if self._has_state:
-            epoch, step = self._place
-            self._place = (epoch, step + 1)
-            self._loader._keep_state(epoch, step + 1)
-        return batch
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __del__(self) -> None:
-        # A pass left early: torch would wait for workers that are busy.
-        if not self._loader.persistent_workers and not sys.is_finalizing():
-            stop_workers(self._batches)

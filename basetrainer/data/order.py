@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from basetrainer.data.placed import DEFAULT_SEED, Passes
 from basetrainer.errors import ConfigError
 
 _MASK = (1 << 63) - 1
-DEFAULT_SEED = 2020
 
 
 def mix(*numbers: int) -> int:
@@ -37,40 +37,6 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_samples, generator=generator)
 
 
-class Passes:
-    """Which pass over the data comes next.
-
-    Args:
-        seed: Of the run.
-        advances: Whether passes that nobody places are successive epochs, not the same again.
-
-    Attributes:
-        epoch: Of the next pass, or of the one that has begun.
-        start: The batch of it that comes first.
-    """
-
-    def __init__(self, seed: int = DEFAULT_SEED, *, advances: bool = True) -> None:
-        self.seed = seed
-        self.advances = advances
-        self.epoch = 0
-        self.start = 0
-        self._is_begun = False
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch of the next pass, and the batch of it that comes first."""
-        self.epoch, self.start, self._is_begun = epoch, start, False
-
-    def begin(self) -> tuple[int, int]:
-        """Return the epoch and the first batch of the pass that begins now.
-
-        One that :meth:`set_epoch` did not place is whole, and follows the last one.
-        """
-        if self._is_begun and self.advances:
-            self.epoch += 1
-        start, self.start, self._is_begun = self.start, 0, True
-        return self.epoch, start
-
-
 class EpochOrder(Passes, Sampler[int], ABC):
     """This rank's samples of each epoch.
 
@@ -85,7 +51,7 @@ class EpochOrder(Passes, Sampler[int], ABC):
         rank: Of this process.
         world_size: Number of processes.
         seed: Of the run.
-        advances: See :class:`Passes`.
+        advances: See :class:`~basetrainer.data.placed.Passes`.
     """
 
     def __init__(

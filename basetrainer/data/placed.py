@@ -1,4 +1,4 @@
-"""Data with a place: what a run asks of its loader to go on where it stopped."""
+"""Passes over the data, and their places: what a run asks for to go on where it stopped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 BIT_EXACT = "bit-exact"
 EPOCH_START = "from the epoch's start"
+DEFAULT_SEED = 2020
 
 
 def length(sized: Any, default: int = 0) -> int:
@@ -23,6 +24,40 @@ def lengths(loader: Any) -> dict[str, int]:
         "num_samples": length(getattr(loader, "dataset", None)),
         "num_batches": length(loader),
     }
+
+
+class Passes:
+    """Which pass over the data comes next.
+
+    Args:
+        seed: Of the run.
+        advances: Whether passes that nobody places are successive epochs, not the same again.
+
+    Attributes:
+        epoch: Of the next pass, or of the one that has begun.
+        start: The batch of it that comes first.
+    """
+
+    def __init__(self, seed: int = DEFAULT_SEED, *, advances: bool = True) -> None:
+        self.seed = seed
+        self.advances = advances
+        self.epoch = 0
+        self.start = 0
+        self._is_begun = False
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch of the next pass, and the batch of it that comes first."""
+        self.epoch, self.start, self._is_begun = epoch, start, False
+
+    def begin(self) -> tuple[int, int]:
+        """Return the epoch and the first batch of the pass that begins now.
+
+        One that :meth:`set_epoch` did not place is whole, and follows the last one.
+        """
+        if self._is_begun and self.advances:
+            self.epoch += 1
+        start, self.start, self._is_begun = self.start, 0, True
+        return self.epoch, start
 
 
 class Placed(ABC):
@@ -48,6 +83,10 @@ class Placed(ABC):
     @abstractmethod
     def promise(self) -> tuple[str, str]:
         """Return how exactly a run goes on, one of two constants, and why not better."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the workers that wait for the next pass; it starts new ones."""
 
     @abstractmethod
     def fingerprint(self) -> dict[str, int]:

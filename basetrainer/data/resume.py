@@ -63,6 +63,12 @@ def resume_promise(loader: Any) -> tuple[str, str]:
     return EPOCH_START, "the loader was not made by build_dataloader"
 
 
+def close_workers(loader: Any) -> None:
+    """End at once the workers that a loader of ours keeps for its next pass; it starts new ones."""
+    if isinstance(loader, Placed):
+        loader.close()
+
+
 def fingerprint(loader: Any) -> dict[str, int]:
     """Return what must be equal for a place in the data to mean the same batches.
 

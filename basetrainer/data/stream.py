@@ -8,6 +8,7 @@ from typing import Any
 
 from basetrainer.data.placed import Placed, length
 from basetrainer.data.resume import (
+    close_workers,
     fingerprint,
     position_state,
     resume_promise,
@@ -82,17 +83,18 @@ class EpochStream(Placed):
         given = epoch * self._num_steps + step
         begin, number = [one for one in self._passes if one[0] <= given][-1]
         batch = given - begin
-        if batch and batch == length(self._loader):
+        data = position_state(self._loader, number, batch)
+        if batch and batch == length(self._loader) and not data:
             number, batch = number + 1, 0
-        return {
-            "pass": number,
-            "batch": batch,
-            "data": position_state(self._loader, number, batch),
-        }
+        return {"pass": number, "batch": batch, "data": data}
 
     def promise(self) -> tuple[str, str]:
         """Return the promise of the loader."""
         return resume_promise(self._loader)
+
+    def close(self) -> None:
+        """End the workers of the loader."""
+        close_workers(self._loader)
 
     def fingerprint(self) -> dict[str, int]:
         """Return that of the loader, and the length of an epoch."""

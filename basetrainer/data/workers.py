@@ -28,25 +28,23 @@ class WorkerInit:
     Args:
         init_fn: The user's, called with the worker's number.
         main_pid: Of the process that starts the workers.
-        dies_with_parent: Whether the kernel is to end the worker with whoever started it.
+        from_main_thread: Whether it starts them from its main thread.
     """
 
     init_fn: Callable[[int], None] | None = None
     main_pid: int = 0
-    dies_with_parent: bool = True
+    from_main_thread: bool = True
 
     def starting(self) -> None:
         """Note who starts the workers; to be called by the one who does, right before."""
         self.main_pid = os.getpid()
-        # To the kernel the parent is a thread, which may end long before its process.
-        self.dies_with_parent = threading.current_thread() is threading.main_thread()
+        self.from_main_thread = threading.current_thread() is threading.main_thread()
 
     def __call__(self, worker_id: int) -> None:
         """Prepare the worker."""
         if os.getpid() != self.main_pid:  # a worker that is a thread has nothing to set
             ignore_stop_signals()
-            if self.dies_with_parent:
-                die_with_parent()
+            die_with_parent(from_main_thread=self.from_main_thread)
             Queue._on_queue_feeder_error = _send_the_error  # type: ignore[attr-defined]
         if self.init_fn is not None:
             self.init_fn(worker_id)
@@ -60,15 +58,46 @@ def _send_the_error(queue: Queue[Any], error: Exception, item: Any) -> None:
     queue.put((number, ExceptionWrapper(where="while a DataLoader worker sent its batch")))
 
 
+_OWNERS: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+"""Which process started the workers of each iterator."""
+
+
+_NOT_OURS: list[Any] = []
+"""Copies, in a forked process, of its parent's iterators: collected, they would end its workers."""
+
+
+def owns_workers(iterator: Any) -> bool:
+    """Whether this process started the iterator's workers."""
+    return _OWNERS.get(iterator) == os.getpid()
+
+
+def own_workers(iterator: Any) -> None:
+    """Note that this process has just started the iterator's workers; they end when it exits."""
+    if os.getpid() not in _OWNERS.values():
+        Finalize(None, _stop_all, exitpriority=0)  # before multiprocessing waits for its children
+    _OWNERS[iterator] = os.getpid()
+
+
+def _stop_all() -> None:
+    for iterator in list(_OWNERS):
+        if owns_workers(iterator):
+            stop_workers(iterator)
+
+
 def stop_workers(iterator: Any) -> None:
     """End the workers of a loader's iterator at once.
 
     They hold nothing that must be saved. Left to itself torch waits up to 5 s for each that is
     busy, and then asks by SIGTERM, which ours ignore.
     """
-    if not processes_of(iterator) or iterator._shutdown:
+    if iterator is None or iterator not in _OWNERS or iterator._shutdown:
         return
-    if iterator._worker_pids_set:  # whom we end is no failure that torch should report
+    if not owns_workers(iterator):
+        _NOT_OURS.append(iterator)
+        return
+    if getattr(
+        iterator, "_worker_pids_set", False
+    ):  # whom we end is no failure that torch should report
         signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
         iterator._worker_pids_set = False
     pin_thread = getattr(iterator, "_pin_memory_thread", None)
@@ -84,24 +113,6 @@ def stop_workers(iterator: Any) -> None:
 def processes_of(iterator: Any) -> list[Any]:
     """Return the worker processes of a loader's iterator; none if it has none or only threads."""
     return [one for one in getattr(iterator, "_workers", ()) if hasattr(one, "exitcode")]
-
-
-def end_with_this_process(iterator: Any) -> None:
-    """End the iterator's workers when this process exits; before multiprocessing waits for them."""
-    global _watching_pid
-    _ALIVE.add(iterator)
-    if _watching_pid != os.getpid():  # not in a process that was forked from one that watches
-        _watching_pid = os.getpid()
-        Finalize(None, _stop_all, exitpriority=0)
-
-
-_ALIVE: weakref.WeakSet[Any] = weakref.WeakSet()
-_watching_pid = 0
-
-
-def _stop_all() -> None:
-    for iterator in list(_ALIVE):
-        stop_workers(iterator)
 
 
 _SHARED_MEMORY = re.compile(
@@ -145,10 +156,10 @@ def _chain(error: BaseException | None) -> str:
 def _shared_memory() -> str:
     """Tell how large the shared memory is, where it is a file system."""
     try:
-        usage = shutil.disk_usage("/dev/shm")
+        size = shutil.disk_usage("/dev/shm").total
     except OSError:
         return ""
-    return f" /dev/shm has {usage.total / 2**20:.0f} MiB, {usage.free / 2**20:.0f} MiB free."
+    return f" /dev/shm has {size / 2**20:.0f} MiB in all."
 
 
 _NO_SHARED_MEMORY = (

@@ -25,7 +25,7 @@ from basetrainer.engine.resume import (
     run_fingerprint,
 )
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
-from basetrainer.engine.state import Restored, collect
+from basetrainer.engine.state import Restored, callback_states, collect
 from basetrainer.errors import ConfigError, Preempted, StorageError
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
@@ -202,9 +202,8 @@ class Checkpointer:
         self._saves_within_epochs = (
             resume_promise(engine.training_data.of(engine.train_loader))[0] == BIT_EXACT
         )
-        restored = None
-        if origin is not None:
-            restored = self._load(origin, logs)
+        callback_states(engine)  # one that cannot be saved is refused now, not in an hour
+        restored = None if origin is None else self._load(origin, logs)
         self._plan()
         logger.info("resume: %s; checkpoints in %s", level, self.store.folder)
         return restored

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -37,6 +38,7 @@ class Signals:
         self._pressed = 0.0
 
     def __enter__(self) -> Signals:
+        self.request, self.name = NOTHING, ""
         if threading.current_thread() is threading.main_thread():
             for name in _LEVELS:
                 if hasattr(signal, name):  # not all systems have all of them
@@ -54,10 +56,10 @@ class Signals:
         name = signal.Signals(number).name
         level = _LEVELS[name]
         if level == INTERRUPT:
-            if self.request == INTERRUPT:
-                raise KeyboardInterrupt(
-                    "pressed twice: nothing was saved since the last checkpoint"
-                )
-            os.write(2, _HINT)  # logging is not safe in a handler
+            if self.request < INTERRUPT:
+                self._pressed = time.monotonic()
+                os.write(2, _HINT)  # logging is not safe in a handler
+            elif time.monotonic() - self._pressed > _ONE_PRESS:
+                raise KeyboardInterrupt("pressed twice: nothing was saved since the checkpoint")
         if level > self.request:
             self.request, self.name = level, name

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs, SetLogs
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
 from basetrainer.checkpoint.tree import check_tree, snapshot
-from basetrainer.data.resume import position_state
 from basetrainer.distributed.strategy import full_state, load_full_state
 from basetrainer.engine.base import Base
 from basetrainer.errors import CheckpointError, UsageError
@@ -37,19 +36,11 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     Raises:
         UsageError: If a callback's state cannot be loaded again; names the callback and the key.
     """
-    shared: dict[str, Any] = {}
-    mine: dict[str, Any] = {}
-    for key, callback in keyed(engine.callbacks):
-        if callback.shares_state and not engine.context.is_main:
-            continue
-        state = callback.state_dict()
-        check_tree(state, f"{key}.state_dict()")
-        (shared if callback.shares_state else mine)[key] = state
+    shared, mine = callback_states(engine)
     own = engine.state_dict()
     check_tree(own, f"{type(engine).__name__}.state_dict()")
     position = engine.position
-    data = engine.training_data.of(engine.train_loader)
-    place = position_state(data, position.epoch, position.step)
+    place = engine.training_data.state(engine.train_loader, position)
     check_tree(place, "the training data's state_dict()")
     rank = {"rng": rng_state(engine.device), "own": own, "data": place, "callbacks": mine}
     ranks = engine.context.gather(rank)  # Collective: every rank must get here.
@@ -71,6 +62,23 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
         },
         "ranks": ranks,
     }
+
+
+def callback_states(engine: Engine) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the states that all ranks share, on rank 0 only, and those of this rank.
+
+    Raises:
+        UsageError: If one could not be loaded again; names the callback and the key.
+    """
+    shared: dict[str, Any] = {}
+    mine: dict[str, Any] = {}
+    for key, callback in keyed(engine.callbacks):
+        if callback.shares_state and not engine.context.is_main:
+            continue
+        state = callback.state_dict()
+        check_tree(state, f"{key}.state_dict()")
+        (shared if callback.shares_state else mine)[key] = state
+    return shared, mine
 
 
 def keyed(callbacks: Sequence[Base]) -> Iterator[tuple[str, Base]]:
@@ -140,7 +148,7 @@ class Restored:
         # Copies: they may be counted on before finish() gives the originals.
         self._load_callbacks(snapshot(self._states) if self._is_within_epoch else self._states)
         known = {key for key, _ in keyed(engine.callbacks)}
-        for key in self._states.keys() - known:
+        for key in sorted(key for key, state in self._states.items() if state and key not in known):
             logger.warning("%s has the state of %s, which this run lacks", self._source, key)
         for key, callback in keyed(engine.callbacks):
             if key not in self._states and callback.state_dict():

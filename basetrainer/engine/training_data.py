@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from basetrainer.data.resume import set_position
+from basetrainer.data.resume import position_state, set_position
 from basetrainer.data.stream import EpochStream
 from basetrainer.engine.position import Position
 
@@ -34,6 +34,12 @@ class TrainingData:
         if self._stream is None:
             self._stream = EpochStream(loader, self._steps_per_epoch)
         return self._stream
+
+    def state(self, loader: Any, position: Position) -> dict[str, Any]:
+        """Return what the data need beside ``position`` to go on there."""
+        if self.place is not None:  # not gone on yet
+            return self.place
+        return position_state(self.of(loader), position.epoch, position.step)
 
     def epoch(self, loader: Any, epoch: int, position: Position) -> Iterable[Any]:
         """Return the batches of an epoch from ``position.step`` on.

@@ -9,8 +9,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -21,36 +23,60 @@ STOP_SIGNALS: tuple[signal.Signals, ...] = tuple(
 """The signals that ask a run to end; only its main process answers them."""
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when the one that started it is gone (Linux only).
+def die_with_parent(*, from_main_thread: bool = True) -> None:
+    """Let this process be killed when the one that started it is gone.
 
-    To be called early in a child that :mod:`multiprocessing` started. To the kernel the parent is
-    the *thread* that started the child: one started off the main thread dies when that thread ends.
+    To be called early in a child that :mod:`multiprocessing` started. On Linux the kernel does it,
+    at once; elsewhere, and where the kernel's idea of the parent is another, a thread waits for it.
+
+    Args:
+        from_main_thread: Whether the main thread of the parent started this process. To the kernel
+            the parent is a thread, and its end would count.
     """
-    if sys.platform != "linux":
+    parent = multiprocessing.parent_process()
+    if parent is None:
         return
+    # With "forkserver" the kernel's parent is the server, which lives as long as its children.
+    is_kernels = sys.platform == "linux" and from_main_thread and os.getppid() == parent.pid
+    if is_kernels and _ask_kernel():
+        if not parent.is_alive():  # it was gone before
+            os._exit(1)
+        return
+    threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _ask_kernel() -> bool:
+    """Ask Linux for a SIGKILL at the parent's end; return whether it agreed."""
     import ctypes
 
     try:
         prctl = ctypes.CDLL(None).prctl
     except (OSError, AttributeError):  # a C library without it
-        return
-    prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():  # gone before the call
-        os._exit(1)
+        return False
+    return int(prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)) == 0
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 @contextmanager
-def signals_held_back() -> Iterator[None]:
+def signals_held_back(start_method: str) -> Iterator[None]:
     """Hold :data:`STOP_SIGNALS` back from this thread, and from the processes it starts inside.
 
     A child inherits this: what reaches it before :func:`ignore_stop_signals` waits, instead of
     ending it half started.
+
+    Args:
+        start_method: How :mod:`multiprocessing` starts them: "fork", "forkserver", or "spawn".
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    if start_method != "fork":
+        # Started inside it would let the signals through again: CPython unblocks, not restores.
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield

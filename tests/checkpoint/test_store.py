@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from basetrainer.checkpoint import store as module
 from basetrainer.checkpoint.manifest import FileEntry, Manifest
 from basetrainer.checkpoint.store import STATE, CheckpointStore
 from basetrainer.errors import CheckpointError, StorageError
@@ -103,7 +102,7 @@ def test_a_full_disk_leaves_the_old_ones_and_nothing_half_written(tmp_path, monk
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError) as caught:
         store.write(TREE, manifest(2))
     monkeypatch.undo()
@@ -117,7 +116,7 @@ def test_a_full_disk_leaves_the_old_ones_and_nothing_half_written(tmp_path, monk
 
 def test_too_little_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
     with pytest.raises(StorageError, match=r"no space left .*\(10 bytes are free\).* 24 bytes"):
         written(tmp_path / "c", 1)
     assert names(tmp_path / "c") == []
