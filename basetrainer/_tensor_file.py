@@ -26,16 +26,31 @@ def read_tensor_file(path: Path, *, weights_only: bool = True, map_location: Any
         map_location: Where the tensors go.
 
     Raises:
-        CheckpointError: If it cannot be read, or says to hold more than it does; says why, as the
-            predicate of a sentence.
+        CheckpointError: If it cannot be read, or says to hold more than it does; says why ("it is
+            cut off").
     """
     _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on files that it then refuses or reads
-            return torch.load(path, map_location=map_location, weights_only=weights_only)
+            content = torch.load(path, map_location=map_location, weights_only=weights_only)
     except Exception as error:
-        raise CheckpointError(f"cannot be read: {_reason(error)}") from error
+        raise CheckpointError(_reason(error)) from error
+    if isinstance(content, dict):
+        for part in (content, *dict.values(content)):
+            check_attributes(part)
+    return content
+
+
+def check_attributes(part: Any) -> None:
+    """Refuse a dict or tensor whose methods may be replaced by attributes of its own.
+
+    Raises:
+        CheckpointError: If it has such; says why.
+    """
+    strange = sorted(map(str, getattr(part, "__dict__", {}).keys() - {"_metadata"}))
+    if strange:
+        raise CheckpointError(f"it sets {strange[0]!r} on a part of type {type(part).__name__}")
 
 
 def _check_archive(path: Path) -> None:
@@ -47,7 +62,7 @@ def _check_archive(path: Path) -> None:
         return  # no archive, or a broken one: torch reads the old form of file, too, or says so
     if unpacked > path.stat().st_size:
         raise CheckpointError(
-            f"says to hold {unpacked:,} bytes, more than its {path.stat().st_size:,}: torch.save "
+            f"it says to hold {unpacked:,} bytes, but has only {path.stat().st_size:,}; torch.save "
             f"writes no such file"
         )
 
@@ -59,6 +74,10 @@ def _reason(error: Exception) -> str:
             f"it holds {found[1]}, and to load that could run code; only tensors, numbers, texts, "
             f"lists and dicts are read"
         )
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return "it asks for more memory than there is"
+    if "TorchScript" in str(error):
+        return "it is a TorchScript program"
     if isinstance(error, pickle.UnpicklingError):
         return "it holds something else than tensors, numbers, texts, lists and dicts"
     if isinstance(error, EOFError) or "PytorchStreamReader" in str(error):

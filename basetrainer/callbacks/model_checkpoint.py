@@ -17,6 +17,7 @@ from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
 from basetrainer.distributed.strategy import full_state, load_full_state
+from basetrainer.engine.state import check_model
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
@@ -184,11 +185,12 @@ class ModelCheckpoint(Callback):
         try:
             load_full_state(model, state, strict=strict)
         except RuntimeError as error:
+            check_model(state, full_state(model), str(path))  # says it in one line
             raise CheckpointError(f"{path} does not fit the model: {error}") from error
         try:
             found = read_tree(path)
         except CheckpointError as error:
-            raise CheckpointError(f"{path} {error}.") from error
+            raise CheckpointError(f"{path} cannot be read: {error}.") from error
         if "epoch" not in found:
             return model, optimizer, 0
         try:

@@ -139,7 +139,7 @@ class CheckpointStore:
         try:
             return read_tree(path / STATE)
         except CheckpointError as error:
-            raise CheckpointError(f"{path / STATE} {error}.") from error
+            raise CheckpointError(f"{path / STATE} cannot be read: {error}.") from error
 
     def clean(self) -> None:
         """Remove what a killed run left half-written or half-removed; nobody else may run."""

@@ -125,8 +125,8 @@ def read_state(
         content = read_tensor_file(path, map_location=map_location, weights_only=weights_only)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{path} {error}. A file of weights holds tensors alone: save model.state_dict(), not "
-            f"the model; and is whole."
+            f"{path} cannot be read as a file of weights: {error}. It must hold tensors alone, so "
+            f"save model.state_dict(), not the model; and be whole."
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(

@@ -14,10 +14,13 @@ CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 """The file, in a checkpoint, that says what it holds."""
 
-MAX_MANIFEST_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 16 << 20
 """A manifest is a few kB; larger files are not read."""
 
-_TOO_MUCH = (OverflowError, RecursionError)
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),
+)
 _NAME = re.compile(r"update-(\d{8,})(?:\.(\d+))?")
 
 
@@ -72,6 +75,6 @@ def run_progress(run_folder: Path) -> RunProgress | None:
                 ended=manifest["ended"],
                 resumed_from=manifest["resumed_from"],
             )
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, *_TOO_MUCH):
+        except _UNREADABLE:
             continue  # a damaged one: the run will say so when it goes on
     return None
