@@ -40,6 +40,10 @@ class Tally(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
 
+    def recent(self) -> Metrics:
+        """Return the figures of what was added since the last call; by default of everything."""
+        return self.figures()
+
     def write(self, metrics: Metrics) -> None:
         """Write the figures into ``metrics``."""
         metrics.update(self.figures())
@@ -64,6 +68,15 @@ class Recorder(Callback, ABC):
     def skips_nonfinite(self) -> bool:
         """Whether updates with NaN losses are left out of the run, and so of its figures."""
         return self.engine is not None and self.engine.config.on_nonfinite == "skip"
+
+    def recent(self) -> Metrics:
+        """Return the training figures of the steps since the last call, on this process.
+
+        Between two log points they are what a curve over the steps shows; those in ``logs`` are of
+        the whole epoch so far. Within an epoch only: after it there are none.
+        """
+        tally = self._tallies.get("train")
+        return {} if tally is None or tally.is_empty else tally.recent()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Forget the last epoch's training."""

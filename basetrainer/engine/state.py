@@ -115,9 +115,9 @@ class Restored:
             ranks = tree["ranks"]
             self._states = dict(tree["engine"]["callbacks"])
             # A rank that the run did not have before begins like rank 0, but draws for itself.
-            self._rank = ranks[min(engine.context.rank, len(ranks) - 1)]
-            self._states.update(self._rank["callbacks"])
             self._has_rng = engine.context.rank < len(ranks)
+            self._rank = ranks[engine.context.rank if self._has_rng else 0]
+            self._states.update(self._rank["callbacks"])
             position = tree["engine"]["position"]
             self._is_within_epoch = bool(position["step"] > 0)
             model = tree["model"]
