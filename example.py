@@ -22,12 +22,12 @@ import basetrainer as bt
 from basetrainer.datasets.balance import resample_weights
 from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.digits import write_digits
+from basetrainer.datasets.mixing import get_collate
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.models.freeze import freeze
 from basetrainer.models.summary import model_summary
 from basetrainer.utils import log, setup_config, torch_tools
 
-DEFAULTS = Path(__file__).parent / "configs" / "config.yaml"
 DIGITS = Path("data/digits")
 
 
@@ -45,14 +45,19 @@ class ClassificationTrainer(bt.EngineTrainer):
         self.logger.info("samples : %d train, %d test", self.train_num, self.test_num)
         self.logger.info("device  : %d x %s", self.world_size, self.device)
 
+    def open_data(self, cfg: Any, phase: str, paths: Any, **more: Any) -> Any:
+        pixels = {"mean": cfg.rgb_mean, "std": cfg.rgb_std, "train": phase == "train"}
+        transform = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
+        return open_dataset(paths, transform, root=cfg.data_root, on_broken=cfg.on_broken, **more)
+
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> DataLoader[Any]:
-        transform = get_transforms(cfg.train_transform, cfg.input_size, train=True)
-        self.train_data = open_dataset(cfg.train_data, transform)
-        cfg.class_name = self.train_data.class_names
-        weights = resample_weights(self.train_data.targets, cfg.resample)
+        data = self.open_data(cfg, "train", cfg.train_data, class_names=cfg.class_name)
+        self.train_data, cfg.class_name = data, data.class_names
+        weights = resample_weights(data.targets, cfg.resample)
+        mix = get_collate(cfg.train_transform, data.num_classes)  # for MixUp and CutMix
         # drop_last: BatchNorm learns nothing good from a last batch of one or two images.
         return self.build_dataloader(
-            self.train_data, cfg.batch_size, cfg.num_workers, drop_last=True, weights=weights
+            data, cfg.batch_size, cfg.num_workers, drop_last=True, weights=weights, collate_fn=mix
         )
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
@@ -61,16 +66,13 @@ class ClassificationTrainer(bt.EngineTrainer):
         return self.open_tests(cfg, cfg.test_data) if cfg.test_data else None
 
     def open_tests(self, cfg: Any, paths: Any) -> DataLoader[Any]:
-        """Return the loader of one test set."""
-        transform = get_transforms(cfg.test_transform, cfg.input_size, train=False)
-        data = open_dataset(paths, transform, like=self.train_data)
+        data = self.open_data(cfg, "test", paths, like=self.train_data)
         return self.build_dataloader(data, cfg.batch_size, cfg.num_workers, False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        options = {"pretrained": cfg.pretrained, "small_input": cfg.small_input}
-        model = bt.get_models(
-            cfg.net_type, cfg.input_size, len(cfg.class_name), cfg.width_mult, **options
-        )
+        more = {"pretrained": cfg.pretrained, "small_input": cfg.small_input, **cfg.net_args}
+        size, num_classes = cfg.input_size, len(cfg.class_name)
+        model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
         if cfg.finetune:
             torch_tools.load_pretrained_model(model, cfg.finetune)
         if cfg.freeze:
@@ -78,16 +80,16 @@ class ClassificationTrainer(bt.EngineTrainer):
         return self.build_model_parallel(model, cfg.gpu_id, distributed=cfg.distributed)
 
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Optimizer:
-        options = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay}
-        return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **options)
+        more = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay, **cfg.optim_args}
+        return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        return bt.get_criterion(cfg.loss_type, len(cfg.class_name), device=self.device)
+        return bt.get_criterion(cfg.loss_type, len(cfg.class_name), **cfg.loss_args)
 
     def build_callbacks(self, cfg: Any, **kwargs: Any) -> list[bt.Callback]:
-        options = {"milestones": cfg.milestones, "num_warn_up": cfg.num_warn_up}
+        more = {"milestones": cfg.milestones, "num_warn_up": cfg.num_warn_up, **cfg.scheduler_args}
         scheduler = bt.get_scheduler(
-            cfg.scheduler, self.optimizer, cfg.lr, cfg.num_epochs, self.num_steps, **options
+            cfg.scheduler, self.optimizer, cfg.lr, cfg.num_epochs, self.num_steps, **more
         )
         return [
             bt.LossesRecorder(),
@@ -118,19 +120,19 @@ def get_parser() -> argparse.ArgumentParser:
     texts = ("work_dir", "resume", "finetune", "net_type", "optim_type", "loss_type", "scheduler")
     for name in texts:
         parser.add_argument(f"--{name}")
-    for name in ("num_epochs", "batch_size", "num_workers", "num_warn_up", "log_freq", "seed"):
+    for name in ("num_epochs", "batch_size", "num_workers", "log_freq", "seed"):
         parser.add_argument(f"--{name}", type=int)
-    for name in ("lr", "momentum", "weight_decay"):
+    for name in ("lr", "momentum", "weight_decay", "num_warn_up"):
         parser.add_argument(f"--{name}", type=float)
     for name in ("distributed", "pretrained", "use_prune"):
         parser.add_argument(f"--{name}", action="store_true")
-    parser.set_defaults(**setup_config.load_config(DEFAULTS))
+    parser.set_defaults(**setup_config.load_config(Path(__file__).parent / "configs/config.yaml"))
     return parser
 
 
 def main(cfg: Any) -> Any:
     """Train; this is what each process runs."""
-    train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data
+    train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data or []
     if DIGITS / "train" in map(Path, train_data):
         write_digits(DIGITS)
     return ClassificationTrainer(cfg).run()

@@ -1,16 +1,8 @@
-"""Names of parameters and modules: patterns, and what wrappers put in front."""
+"""The user's model inside a wrapper."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-
 from torch import nn
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a dotted name, or a module that it is part of, matches one of the patterns."""
-    return any(fnmatchcase(name, one) or fnmatchcase(name, f"{one}.*") for one in patterns)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
