@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from basetrainer._logs import Logs, Phase, find_metric
-from basetrainer.data.loader import length
+from basetrainer.data.placed import length
 from basetrainer.utils.torch_tools import batch_size
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ class Step(Base):
         self.criterion: Any = None
         self.optimizer: Any = None  # an Optimizer, or a dict, list or tuple of them
         self._device = self.context.device
-        self._inputs: Any = None  # the running batch
+        self.inputs: Any = None  # the running batch
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
         self._updaters: dict[int, Updater] = {}
@@ -113,7 +113,7 @@ class Step(Base):
         Raises:
             UsageError: If there are several optimizers and none is named.
         """
-        count = float(batch_size(self._inputs) if count is None else count)
+        count = float(batch_size(self.inputs) if count is None else count)
         if self._guard is not None:
             self._guard.watch(losses, count, self.epoch, self.position.step)
         if optimizer is None and self._has_several:
@@ -188,6 +188,15 @@ class Step(Base):
         """
         if self._guard is not None:
             self._guard.check()
+
+    def updater_states(self) -> list[dict[str, Any]]:
+        """Return the state of what steps each optimizer: its gradient scaler, updates left out."""
+        return [self._updater(optimizer).state_dict() for optimizer in self.optimizers]
+
+    def load_updater_states(self, states: list[dict[str, Any]]) -> None:
+        """Take back what :meth:`updater_states` returned."""
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            self._updater(optimizer).load_state_dict(state)
 
     @property
     def _has_several(self) -> bool:

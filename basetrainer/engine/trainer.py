@@ -12,13 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from basetrainer._logs import Logs, Metrics
-from basetrainer.data.loader import (
-    build_dataloader,
-    is_dealt,
-    is_shuffled,
-    length,
-    seed_loader,
-)
+from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, seed_loader
+from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
     is_wrapped,
@@ -27,6 +22,7 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.state import check_model, unwrapped_state
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.torch_tools import (
@@ -218,7 +214,7 @@ class EngineTrainer(Engine):
             raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
         tests = [one for one in named_test_sets(self.test_loader).values() if one is not None]
         for loader in (self.train_loader, *tests):
-            seed_loader(loader, self.config.seed, self.context.rank)
+            seed_loader(loader, self.config.seed)
         self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
         self.test_num = sum(length(getattr(one, "dataset", None)) for one in tests)
         steps = length(self.train_loader, default=-1)
@@ -254,10 +250,12 @@ class EngineTrainer(Engine):
     def _load(self, checkpoint: Any) -> None:
         is_state = isinstance(checkpoint, dict)
         state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
+        source = "The given state" if is_state else str(checkpoint)
         try:
             load_full_state(self.model, state)
         except RuntimeError as error:
-            raise CheckpointError(f"The weights do not fit the model: {error}") from error
+            check_model(state, unwrapped_state(self), source)  # says it in one line
+            raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 
 def _missing(trainer: EngineTrainer, method: str) -> str:

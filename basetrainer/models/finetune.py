@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
+from basetrainer._tensor_file import read_tensor_file
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.models.names import unwrapped
 
@@ -122,11 +122,11 @@ def read_state(
             f"the path, or leave it out to start from random weights."
         )
     try:
-        content = torch.load(path, map_location=map_location, weights_only=weights_only)
-    except Exception as error:
+        content = read_tensor_file(path, map_location=map_location, weights_only=weights_only)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{path} cannot be read as a file of weights: {_first_line(error)} It must "
-            f"hold tensors alone: save model.state_dict(), not the model; and be whole."
+            f"{path} cannot be read as a file of weights: {error}. It must hold tensors alone, so "
+            f"save model.state_dict(), not the model; and be whole."
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
@@ -135,24 +135,30 @@ def read_state(
     return plain_state(content)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or f"{type(error).__name__}."
-
-
 def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """Take a state dict out of what it is wrapped in; drop what wrappers put before its names."""
     for key in _CONTENTS:
         if isinstance(content.get(key), Mapping):
             content = content[key]
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
     skip = 0
     for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix, skip) for name in tensors):
             skip += len(prefix)
     state = OrderedDict((name[skip:], value) for name, value in tensors.items())
     metadata = getattr(content, "_metadata", None)
-    if metadata is not None:  # torch keeps the layers' versions of the format there
-        state._metadata = {name[skip:]: value for name, value in metadata.items()}  # type: ignore[attr-defined]
+    if isinstance(metadata, Mapping):  # torch keeps the layers' versions of the format there
+        state._metadata = {  # type: ignore[attr-defined]
+            name[skip:]: value
+            for name, value in metadata.items()
+            if isinstance(name, str)
+            and isinstance(value, Mapping)
+            and isinstance(value.get("version", 1), int)
+        }
     return state
 
 

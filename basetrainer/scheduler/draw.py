@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from basetrainer._optional import require
 from basetrainer.errors import ConfigError
+from basetrainer.plots.canvas import new_figure, save
 from basetrainer.scheduler import checks
 from basetrainer.scheduler.scheduler import LRScheduler
 
@@ -56,18 +56,17 @@ def draw_lr(
 
     Args:
         curves: Learning rates of every update, by the name in the legend.
-        path: The file, whose ending says the format (``lr.png``); folders are made.
+        path: The file, whose ending says the format (``lr.png``); its folder is made.
         updates_per_epoch: How many values make an epoch.
         title: What stands above.
         log_scale: Whether the learning rate's axis is logarithmic.
-        size: Width and height of the picture, in inches of 120 pixels.
+        size: Width and height of the picture, in inches of 110 pixels.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
+        ConfigError: If it cannot write the format, or the folder cannot be made.
     """
-    figures = require("matplotlib.figure", extra="plots", needed_by="Drawing a learning rate")
-    # A Figure of one's own: pyplot would choose a backend for the whole process.
-    figure = figures.Figure(figsize=size, layout="constrained")
+    figure = new_figure(*size)
     axes = figure.subplots()
     for name, curve in curves.items():
         times = [index / updates_per_epoch for index in range(len(curve))]
@@ -81,7 +80,4 @@ def draw_lr(
     if len(curves) > 1:
         # Below the axes, where it hides no curve.
         figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
+    return save(figure, path)

@@ -1,13 +1,12 @@
 """Draw one picture of each schedule into docs/assets, as docs/builders.md shows them.
 
-    python -m benchmarks.schedules [FOLDER]
+    python -m docs.make_schedules
 
 A run of 30 epochs of 20 updates each, the highest learning rate 0.1, two epochs of warm-up.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from basetrainer.scheduler.draw import draw_lr, lr_curve
 from basetrainer.scheduler.plateau import PlateauLR
 from basetrainer.scheduler.scheduler import LRScheduler
 
-ASSETS = Path(__file__).parent.parent / "docs" / "assets"
+ASSETS = Path(__file__).parent / "assets"
 EPOCHS, UPDATES, LR, WARM_UP = 30, 20, 0.1, 2
 
 CURVES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -63,15 +62,15 @@ def one_epoch(scheduler: LRScheduler, epoch: int) -> list[float]:
     return [scheduler.lr_at(epoch, step) for step in range(UPDATES)]
 
 
-def main(folder: Path = ASSETS) -> None:
-    """Draw all pictures and print their paths and sizes."""
+def main() -> None:
+    """Draw all pictures and print their names and sizes."""
     for name, options in CURVES.items():
         curves = {label: curve(name, arguments) for label, arguments in options.items()}
         title = name if len(curves) > 1 else ", ".join(filter(None, [name, *curves]))
-        file = folder / f"schedule_{name.lower()}.png"
+        file = ASSETS / f"schedule_{name.lower()}.png"
         path = draw_lr(curves, file, updates_per_epoch=UPDATES, title=title, size=(4.4, 2.6))
-        print(f"{path}: {path.stat().st_size / 1000:.1f} KB")
+        print(f"{path.name}: {path.stat().st_size / 1000:.1f} KB")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main()
