@@ -7,6 +7,7 @@
       +-- UsageError (TypeError)          a method returned what the engine cannot use
       +-- NonFiniteError (ArithmeticError)  a loss became NaN or infinite
       +-- CheckpointError (RuntimeError)  a file of weights cannot be read or does not fit
+      +-- PruningError (RuntimeError)     a network cannot be pruned; it is as it was
       +-- LaunchError (RuntimeError)      a process of the job failed
       +-- MissingExtraError (ImportError) an optional package is not installed
 
@@ -49,6 +50,10 @@ class NonFiniteError(BaseTrainerError, ArithmeticError):
 
 class CheckpointError(BaseTrainerError, RuntimeError):
     """A file of weights cannot be read or does not fit the model."""
+
+
+class PruningError(BaseTrainerError, RuntimeError):
+    """A network cannot be pruned as asked; the network that was given is as it was."""
 
 
 class LaunchError(BaseTrainerError, RuntimeError):
