@@ -4,6 +4,7 @@
     python example.py --config_file my.yaml --num_epochs 30
     python example.py --gpu_id 0 1 --distributed               # one process for each id
     python example.py --train_data my/train --test_data my/test --input_size 224 224
+    python example.py --use_prune --sparsity 0.5               # train, prune, train on
 
 Flags typed on the command line win over the file, the file wins over configs/config.yaml.
 """
@@ -25,6 +26,7 @@ from basetrainer.datasets.digits import write_digits
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.models.freeze import freeze
 from basetrainer.models.summary import model_summary
+from basetrainer.pruning.pipeline import prune_and_train, prune_by_config
 from basetrainer.utils import log, setup_config, torch_tools
 
 DEFAULTS = Path(__file__).parent / "configs" / "config.yaml"
@@ -61,18 +63,17 @@ class ClassificationTrainer(bt.EngineTrainer):
         return self.open_tests(cfg, cfg.test_data) if cfg.test_data else None
 
     def open_tests(self, cfg: Any, paths: Any) -> DataLoader[Any]:
-        """Return the loader of one test set."""
         transform = get_transforms(cfg.test_transform, cfg.input_size, train=False)
         data = open_dataset(paths, transform, like=self.train_data)
         return self.build_dataloader(data, cfg.batch_size, cfg.num_workers, False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
+        size, classes = cfg.input_size, len(cfg.class_name)
         options = {"pretrained": cfg.pretrained, "small_input": cfg.small_input}
-        model = bt.get_models(
-            cfg.net_type, cfg.input_size, len(cfg.class_name), cfg.width_mult, **options
-        )
+        model = bt.get_models(cfg.net_type, size, classes, cfg.width_mult, **options)
         if cfg.finetune:
             torch_tools.load_pretrained_model(model, cfg.finetune)
+        model = prune_by_config(model, cfg) if cfg.use_prune else model
         if cfg.freeze:
             freeze(model, cfg.freeze)
         return self.build_model_parallel(model, cfg.gpu_id, distributed=cfg.distributed)
@@ -119,7 +120,7 @@ def get_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}")
     for name in ("num_epochs", "batch_size", "num_workers", "num_warn_up", "log_freq", "seed"):
         parser.add_argument(f"--{name}", type=int)
-    for name in ("lr", "momentum", "weight_decay"):
+    for name in ("lr", "momentum", "weight_decay", "sparsity"):
         parser.add_argument(f"--{name}", type=float)
     for name in ("distributed", "pretrained", "use_prune"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -132,6 +133,8 @@ def main(cfg: Any) -> Any:
     train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data
     if DIGITS / "train" in map(Path, train_data):
         write_digits(DIGITS)
+    if cfg.use_prune:
+        return prune_and_train(ClassificationTrainer, cfg)
     return ClassificationTrainer(cfg).run()
 
 

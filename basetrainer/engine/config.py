@@ -17,7 +17,6 @@ _LATER = {
     "save_every_minutes": (None, "checkpoints to go on from"),
     "async_save": (False, "saving in the background"),
     "profile_steps": (0, "the profiler trace"),
-    "use_prune": (False, "pruning"),
 }
 """Keys whose work is not in this version, with the value that asks for nothing."""
 
@@ -90,6 +89,9 @@ class EngineConfig:
     max_minutes: float | None = None
     """Stop after so many minutes."""
 
+    slim_lambda: float | None = None
+    """Weight of an L1 penalty on the scales of BatchNorms, for pruning by them (``Slim``)."""
+
     @classmethod
     def from_cfg(cls, cfg: Any) -> EngineConfig:
         """Pick the engine's keys out of ``cfg`` and check them.
@@ -129,7 +131,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return as_int(name, value, origin, minimum=0)
     if name in ("accumulate_steps", "steps_per_epoch", "test_every", "max_skips", "early_stop"):
         return as_int(name, value, origin, minimum=1)
-    if name in ("clip_grad_norm", "max_minutes"):
+    if name in ("clip_grad_norm", "max_minutes", "slim_lambda"):
         return as_float(name, value, origin, above=0.0)
     if name == "ema_decay":
         return as_float(name, value, origin, above=0.0, below=1.0)

@@ -58,6 +58,10 @@ class PruneOptions:
                 "out, or choose the backend nni."
             )
 
+    def __str__(self) -> str:
+        backend = "" if self.prune_mod == "Level" else f"{self.prune_backend} "
+        return f"{backend}{self.prune_mod} at sparsity {self.sparsity:.3g}"
+
     @classmethod
     def checked(cls, origins: dict[str, str] | None = None, **values: Any) -> PruneOptions:
         """Return the options with each value converted and checked; None is the default.

@@ -102,14 +102,30 @@ def prune(
     return prune_as(model, input_size, options)
 
 
+def sample_shape(model: nn.Module, input_size: int | Sequence[int]) -> tuple[int, ...]:
+    """Return ``(C, H, W)`` from any way to give the size of the images."""
+    size = input_size if isinstance(input_size, int) else tuple(input_size)[-3:]
+    return input_shape(model, size)
+
+
 def prune_as(
-    model: nn.Module, input_size: int | Sequence[int], options: PruneOptions
+    model: nn.Module,
+    input_size: int | Sequence[int],
+    options: PruneOptions,
+    *,
+    level: int = logging.INFO,
 ) -> PruneResult:
-    """Do what :func:`prune` does, with options that are checked already."""
+    """Do what :func:`prune` does, with options that are checked already.
+
+    Args:
+        model: As of ``prune``.
+        input_size: As of ``prune``.
+        options: How.
+        level: That of the line in the log.
+    """
     network = unwrap(model)
     full = copy.deepcopy(network).cpu()
-    size = input_size if isinstance(input_size, int) else tuple(input_size)[-3:]
-    shape = input_shape(full, size)
+    shape = sample_shape(full, input_size)
     before = model_summary(full, shape)
     structure = rebuilt_structure()
     state: dict[str, Tensor] = {}
@@ -125,9 +141,9 @@ def prune_as(
         macs=(before.macs, after.macs),
         skipped=tuple(_skipped(network, result, options)),
     )
-    how = f"{options.prune_backend} {options.prune_mod} {options.sparsity:g}"
     if DistContext.current().is_main:
-        logger.info("pruned (%s): %s", how if rebuilt_structure() is None else "rebuilt", found)
+        how = f"pruned by {options}" if rebuilt_structure() is None else "rebuilt as pruned before"
+        logger.log(level, "%s: %s", how, found)
     return found
 
 
