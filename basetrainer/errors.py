@@ -64,3 +64,9 @@ class MissingExtraError(BaseTrainerError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
     exit_code = 2
+
+
+def first_line(error: BaseException, at_most: int = 160) -> str:
+    """Return the first line of another library's error, for a message: without a full stop."""
+    line = str(error).partition("\n")[0] or type(error).__name__
+    return line.rstrip(".") if len(line) <= at_most else f"{line[:at_most]}..."

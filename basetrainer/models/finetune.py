@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.errors import CheckpointError, ConfigError, first_line
 from basetrainer.models.names import shortened, unwrapped
 from basetrainer.models.rebuild import apply_structure
 from basetrainer.models.structure import put_structure, structure_in
@@ -131,7 +131,7 @@ def read_state(
         content = torch.load(path, map_location=map_location, weights_only=weights_only)
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be read as a file of weights: {_first_line(error)} It must "
+            f"{path} cannot be read as a file of weights: {first_line(error)}. It must "
             f"hold tensors alone: save model.state_dict(), not the model; and be whole."
         ) from error
     if not isinstance(content, Mapping):
@@ -139,10 +139,6 @@ def read_state(
             f"{path} holds a {type(content).__name__}, not a state dict. Save model.state_dict()."
         )
     return plain_state(content)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or f"{type(error).__name__}."
 
 
 def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:

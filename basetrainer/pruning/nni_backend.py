@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from basetrainer.errors import PruningError
+from basetrainer.errors import PruningError, first_line
 from basetrainer.pruning.options import PruneOptions, require_backend
 
 
@@ -51,7 +51,7 @@ def prune_with_nni(
         except Exception as error:  # whatever NNI raises: it has no classes of its own for it
             raise PruningError(
                 f"NNI cannot prune {type(model).__name__}: {type(error).__name__}: "
-                f"{str(error).partition(chr(10))[0]} Leave layers out by exclude (prune_exclude)"
+                f"{first_line(error)}. Leave layers out by exclude (prune_exclude)"
                 f"{', leave prune_linear out' if options.prune_linear else ''}, or try the "
                 f"backend torch_pruning."
             ) from error
@@ -66,7 +66,7 @@ def _traced(model: nn.Module, images: Tensor) -> fx.GraphModule:
     except Exception as error:  # fx raises whatever the model's forward raises on a proxy
         raise PruningError(
             f"{type(model).__name__} cannot be traced by torch.fx, which NNI needs: "
-            f"{str(error).partition(chr(10))[0]}. Write its forward() without Python conditions "
+            f"{first_line(error)}. Write its forward() without Python conditions "
             f"on tensors, or choose the backend torch_pruning."
         ) from error
     return graph

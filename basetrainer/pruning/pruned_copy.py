@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from basetrainer.errors import ConfigError, PruningError
+from basetrainer.errors import ConfigError, PruningError, first_line
 from basetrainer.models.names import matches
 from basetrainer.models.rebuild import apply_structure, structure_between
 from basetrainer.models.structure import Structure
@@ -78,10 +78,10 @@ def _targets(work: nn.Module, images: Tensor, options: PruneOptions) -> list[str
         if name not in outputs and not matches(name, options.prune_exclude)
     ]
     if not targets:
+        hint = "" if options.prune_linear else " prune_linear: True takes hidden Linear layers too."
         raise PruningError(
-            f"{type(work).__name__} has no layer to prune: of {len(prunable(work, options))} "
-            f"{'' if options.prune_linear else 'convolutions'} the outputs are needed, or they are "
-            f"excluded{'' if options.prune_linear else '; prune_linear: True takes Linear layers'}."
+            f"{type(work).__name__} has no layer to prune: its {len(prunable(work, options))} "
+            f"convolutions or Linear layers make the outputs, or are excluded.{hint}"
         )
     return targets
 
@@ -139,8 +139,9 @@ def _check(
         except Exception as error:
             raise PruningError(
                 f"The pruned {name} cannot be run{' in training' if train else ''}: "
-                f"{str(error).partition(chr(10))[0]}. Does its forward() have numbers of channels "
-                f"in it? Write them as x.shape[1], or exclude the layers before."
+                f"{first_line(error)}. That is so with numbers of channels in its forward(), with "
+                f"parameters and classes of layers that the backend does not know, and with parts "
+                f"that only training runs. Exclude what is before them, or try the other backend."
             ) from error
         if shapes != expected:
             raise PruningError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from basetrainer.errors import PruningError
+from basetrainer.errors import PruningError, first_line
 from basetrainer.pruning.options import PruneOptions, require_backend
 
 
@@ -48,7 +48,7 @@ def prune_with_torch_pruning(
     except Exception as error:  # whatever it raises: it has no classes of its own
         raise PruningError(
             f"torch-pruning cannot prune {type(model).__name__}: {type(error).__name__}: "
-            f"{str(error).partition(chr(10))[0]}. Leave layers out by exclude (prune_exclude), or "
+            f"{first_line(error)}. Leave layers out by exclude (prune_exclude), or "
             f"try the backend nni."
         ) from error
 
