@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from tqdm import tqdm
 
 from basetrainer.errors import PruningError, first_line
 from basetrainer.pruning.options import PruneOptions, require_backend
@@ -59,6 +59,8 @@ def prune_with_nni(
 
 def _traced(model: nn.Module, images: Tensor) -> fx.GraphModule:
     """Return the network's graph with the shapes in it."""
+    from torch.fx.passes.shape_prop import ShapeProp  # costs a tenth of a second
+
     # NNI's own tracer fails on any torch of today (it looks for torch._C._TensorBase).
     try:
         graph = fx.symbolic_trace(model)
@@ -162,12 +164,16 @@ def _quiet() -> Iterator[None]:
     """Keep NNI's hundreds of lines off the screen, and its import's warnings from being errors."""
     chatter = logging.getLogger("nni")
     level = chatter.level
+    interval = tqdm.monitor_interval
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         with contextlib.suppress(ImportError):  # require_backend() says so
             importlib.import_module("nni")  # sets its logger's level
         chatter.setLevel(logging.CRITICAL)
+        # torch.fx has a hidden bar, whose thread would stay and not mix with starting processes.
+        tqdm.monitor_interval = 0
         try:
             yield
         finally:
+            tqdm.monitor_interval = interval
             chatter.setLevel(level or logging.WARNING)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
-import logging
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,13 +204,24 @@ def test_level_makes_weights_zero_again_and_again_and_needs_no_backend(monkeypat
     assert full[kept == 0].abs().max() <= full[kept != 0].abs().min()
 
 
-def test_nothing_is_printed_and_loggers_are_left_in_peace(capfd):
-    needs("nni")
-    net = trained(ResidualNet)
-    level = logging.getLogger("nni").level
-    prune(net, SIZE, 0.5)
-    assert capfd.readouterr() == ("", "")
-    assert logging.getLogger("nni").level == level
+PROGRAM = """
+import logging, threading, warnings
+warnings.simplefilter("error")
+from basetrainer.pruning.prune import prune
+from tests.pruning.nets import SIZE, ResidualNet, trained
+prune(trained(ResidualNet), SIZE, 0.5)
+prune(trained(ResidualNet), SIZE, 0.5, backend="torch_pruning")
+assert logging.getLogger().handlers == []
+assert [one.name for one in threading.enumerate()] == ["MainThread"]
+"""
+
+
+def test_nothing_is_printed_no_thread_is_left_and_no_warning_is_raised():
+    needs()
+    root = Path(__file__).parents[2]
+    run = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=110, cwd=root)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # What the study of the zoo found: who can take which network, and the reason that is given.
