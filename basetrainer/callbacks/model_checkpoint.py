@@ -98,6 +98,11 @@ class ModelCheckpoint(Callback):
         """The figure that is compared."""
         return self.monitor.indicator
 
+    @property
+    def best_model(self) -> Path | None:
+        """The file of the best weights that this run wrote, on the main process; None if none."""
+        return self._files.path_of("best_model")
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Warn of callbacks that come later, whose figures would not be seen."""
         checkpointer = self.engine.checkpointer if self.engine is not None else None

@@ -13,7 +13,6 @@ from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, 
 
 _LATER = {
     "profile_steps": (0, "the profiler trace"),
-    "use_prune": (False, "pruning"),
 }
 """Keys whose work is not in this version, with the value that asks for nothing."""
 
@@ -108,6 +107,9 @@ class EngineConfig:
     async_save: bool = False
     """Whether checkpoints are copied in memory and written while the training goes on."""
 
+    slim_lambda: float | None = None
+    """Weight of an L1 penalty on the scales of BatchNorms, for pruning by them (``Slim``)."""
+
     @classmethod
     def from_cfg(cls, cfg: Any) -> EngineConfig:
         """Pick the engine's keys out of ``cfg`` and check them.
@@ -155,7 +157,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return as_int(name, value, origin, minimum=0) or None
     if name in _COUNTS:
         return as_int(name, value, origin, minimum=1)
-    if name in ("clip_grad_norm", "max_minutes", "save_every_minutes"):
+    if name in ("clip_grad_norm", "max_minutes", "save_every_minutes", "slim_lambda"):
         return as_float(name, value, origin, above=0.0)
     if name == "ema_decay":
         return as_float(name, value, origin, above=0.0, below=1.0)

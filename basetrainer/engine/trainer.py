@@ -84,7 +84,7 @@ class EngineTrainer(Engine):
 
         callbacks = self.build_callbacks(cfg, **kwargs) or []
         given = [callback for callback in callbacks if callback is not None]
-        self.callbacks = add_default_callbacks(given, self.config)
+        self.callbacks = add_default_callbacks(given, self.config, self.model)
         if self.world_size > 1:
             # Replicas start alike, but what is drawn while training (dropout) differs by rank.
             set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
