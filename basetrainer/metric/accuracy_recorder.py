@@ -20,7 +20,7 @@ from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
 from basetrainer.utils.batches import labels_of, logits_of
-from basetrainer.utils.file_utils import create_dir, write_atomically
+from basetrainer.utils.file_utils import create_dir, write_or_warn
 
 _HELD_BYTES = 1 << 20
 """How many bytes of outputs are held before they are counted."""
@@ -223,7 +223,8 @@ class AccuracyRecorder(Recorder):
         writer.writerow(["label\\prediction", *names])
         for name, row in zip(names, matrix.tolist(), strict=True):
             writer.writerow([name, *row])
-        write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8")))
+        if not write_or_warn(path, text.getvalue()):
+            return
         before = self._kept.get(test_set)
         if before is not None and before != path:
             before.unlink(missing_ok=True)
