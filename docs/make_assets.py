@@ -29,13 +29,12 @@ ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "docs" / "assets"
 PICTURES = ("curves.png", "confusion_matrix.png")
 PAGES = {
-    "tensorboard_scalars.png": ("#scalars&tagFilter=_(epoch|step)%24&_smoothingWeight=0", 1120),
-    "tensorboard_images.png": ("#images", 1230),
-    "tensorboard_hparams.png": ("#hparams", 700),
+    "tensorboard_scalars.png": ("#scalars&tagFilter=_(epoch|step)%24&_smoothingWeight=0", 940),
+    "tensorboard_images.png": ("#images", 1260),
 }
 """File name -> address within TensorBoard, height of the window in pixels."""
 
-WIDTH = 1400
+WIDTH = 1520
 MOST_BYTES = 200_000
 PATIENCE = 120.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -58,9 +57,10 @@ def tensorboard(run: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["--logdir", str(run), "--host", "127.0.0.1", "--port", str(port)]
+    arguments = ["--logdir", run.name, "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", *arguments],
+        cwd=run.parent,  # the page shows the path as it was given
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -107,9 +107,13 @@ def shoot(browser: str, address: str, height: int, path: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Keep the file small: these pictures have few colours."""
+    """Keep the file small: a page has few colours."""
     with Image.open(path) as image:
-        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def check(path: Path) -> None:
+    """Refuse a picture that would weigh on every clone."""
     if path.stat().st_size > MOST_BYTES:
         raise SystemExit(f"{path} has {path.stat().st_size} bytes, more than {MOST_BYTES}.")
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
@@ -131,8 +135,9 @@ def main() -> None:
         with tensorboard(run) as address:
             for name, (page, height) in PAGES.items():
                 shoot(browser, address + page, height, ASSETS / name)
+                shrink(ASSETS / name)
     for name in (*PICTURES, *PAGES):
-        shrink(ASSETS / name)
+        check(ASSETS / name)
 
 
 if __name__ == "__main__":

@@ -186,6 +186,21 @@ class AccuracyRecorder(Recorder):
         if self.confusion_matrix and monitor.is_new_best(figure, self._epoch):
             self._write_matrix(name, matrix, figure)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best accuracy of each test set, and the file that is kept of it."""
+        return {
+            "best": {name: monitor.state_dict() for name, monitor in self._monitors.items()},
+            "kept": {name: path.name for name, path in self._kept.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        for name, best in state["best"].items():
+            self._monitors[name] = Monitor(self.indicator)
+            self._monitors[name].load_state_dict(best)
+        folder = Path(self.confusion_matrix)
+        self._kept = {name: folder / name / file for name, file in state["kept"].items()}
+
     def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""
         names = self.class_names(len(matrix))
