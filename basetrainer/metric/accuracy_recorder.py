@@ -203,15 +203,17 @@ class AccuracyRecorder(Recorder):
         return {
             **super().state_dict(),
             "best": {name: monitor.state_dict() for name, monitor in self._monitors.items()},
-            "kept": {name: str(path) for name, path in self._kept.items()},
+            "kept": {name: path.name for name, path in self._kept.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self._kept = {name: Path(path) for name, path in state["kept"].items()}
         for name, best in state["best"].items():
-            self._monitors.setdefault(name, Monitor(self.indicator)).load_state_dict(best)
+            self._monitors[name] = Monitor(self.indicator)
+            self._monitors[name].load_state_dict(best)
+        folder = Path(self.confusion_matrix)
+        self._kept = {name: folder / name / Path(file).name for name, file in state["kept"].items()}
 
     def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""
