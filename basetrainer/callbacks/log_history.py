@@ -18,6 +18,8 @@ from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.results_csv import ResultsCsv
 from basetrainer.callbacks.run_info import write_run_info
 from basetrainer.distributed.context import DistContext
+from basetrainer.engine.clock import told
+from basetrainer.engine.progress import duration
 from basetrainer.utils.file_utils import create_dir
 
 
@@ -107,6 +109,9 @@ class LogHistory(Callback):
                 line = _rounded(logs[phase])
                 self.logger.info("%s epoch:%03d,%s", phase, epoch, line, extra={"file_only": True})
         self.logger.info("%s", self._summary(epoch, logs))
+        times = self.engine.clock.epoch if self.engine is not None else {}
+        if times:
+            self.logger.info("time epoch:%03d,%s", epoch, told(times), extra={"file_only": True})
         self.indicators = self.indicators or _figure_names(logs)
         if self._csv is None:
             loader = self.engine.test_loader if self.engine is not None else None
@@ -114,13 +119,18 @@ class LogHistory(Callback):
             self._csv = ResultsCsv(self.log_dir / "results.csv", self.indicators, test_sets)
         self._csv.append(epoch, logs)
         if self._jsonl is not None:
-            self._jsonl.append(epoch, logs, time.monotonic() - self._epoch_start)
+            row = {"time": times, **logs}
+            self._jsonl.append(epoch, row, time.monotonic() - self._epoch_start)
         if self._board is None:
             self._board = Board(self.log_dir)
         self._board.add_epoch(epoch, logs, self.indicators)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Close the files."""
+        """Tell where the time went, and close the files."""
+        engine = self.engine
+        if self.is_main_process and engine is not None:
+            seconds = engine.clock.measure_run(engine)
+            self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
         if self._board is not None:
             self._board.close()
             self._board = None

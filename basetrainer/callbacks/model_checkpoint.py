@@ -14,7 +14,7 @@ from torch import nn
 
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
-from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.distributed.strategy import full_state, load_full_state
 from basetrainer.errors import CheckpointError, ConfigError
@@ -106,6 +106,7 @@ class ModelCheckpoint(Callback):
                 ", ".join(behind),
             )
 
+    @counts_as("checkpoints")
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write what is due."""
         figure = self._read_figure(logs)
@@ -133,6 +134,7 @@ class ModelCheckpoint(Callback):
                 self._remove_worse(path, figure)
                 self.logger.info("save best_model:%s", path, extra={"file_only": True})
 
+    @counts_as("checkpoints")
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Write the weights of a run that was stopped within an epoch."""
         engine = self.engine

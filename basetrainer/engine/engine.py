@@ -14,6 +14,7 @@ from basetrainer.data.loader import EpochStream, length, look_ahead, set_epoch
 from basetrainer.distributed.shared_flag import SharedFlag
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
+from basetrainer.engine.clock import Clock
 from basetrainer.engine.progress import Progress
 from basetrainer.engine.step import Step
 from basetrainer.engine.test_sets import named_test_sets
@@ -43,6 +44,7 @@ class Engine(Step):
         device: Where batches are moved to.
         progress: Whether to show progress bars; lines are shown in any case.
         stop_reason: Why the run ended early; None if it did not.
+        clock: Where the time goes.
         test_weights: Makes the context in which weights are tested and saved; a callback that
             averages weights sets it.
 
@@ -64,6 +66,7 @@ class Engine(Step):
         self._stop_flag = SharedFlag(self.context)
         self._stream: EpochStream | None = None
         self._screen = Progress()
+        self.clock = Clock()
 
     @property
     def listeners(self) -> Sequence[Base]:
@@ -112,7 +115,9 @@ class Engine(Step):
             return
         self.position.epoch, self.position.step = epoch + 1, 0
         is_due = (epoch + 1) % self.config.test_every == 0 or epoch + 1 == self.num_epochs
-        self._evaluate(self.test_loader if is_due else None, logs)
+        with self.clock.testing(self):
+            self._evaluate(self.test_loader if is_due else None, logs)
+        self.clock.end_epoch(self)
         self.on_epoch_end(epoch, logs)
         self._agree_to_stop()
 
@@ -157,6 +162,11 @@ class Engine(Step):
         """Return the loader's batches; the main process shows how far it is."""
         return self._screen.watch(loader, title, self) if self.context.is_main else loader
 
+    def check_finite(self) -> None:
+        """As in :class:`Step`; the clock sees how long the host waits for the device."""
+        with self.clock.log_point():
+            super().check_finite()
+
     def stop(self, reason: str) -> None:
         """End the run cleanly at the next step; any callback on any rank may ask.
 
@@ -175,6 +185,7 @@ class Engine(Step):
                     f"at the end of __init__, and return it from build_{name}."
                 )
         self._abandon_step()
+        self.clock, self.hook_seconds = Clock(), 0.0
         self.position.epoch = max(self.position.epoch, self.start_epoch)
         if self.position.epoch >= self.num_epochs:
             logger.warning(

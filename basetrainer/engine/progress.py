@@ -65,7 +65,8 @@ class Progress:
         try:
             if has_bar and begin >= due:  # visible while the first batch is being loaded
                 due = self._draw(shown, begin)
-            for number, batch in enumerate(loader, 1):
+            batches = engine.clock.waits(loader) if shown.phase == "train" else loader
+            for number, batch in enumerate(batches, 1):
                 yield batch
                 now = clock()
                 if now >= due:
@@ -113,7 +114,7 @@ class _Pass:
         self.total = total
         self.number = 0
         self._engine = engine
-        self._phase = _phase(title)
+        self.phase = _phase(title)
         self._then = now
         self._rate = 0.0  # batches per second
         self._batch_size = 0
@@ -134,22 +135,22 @@ class _Pass:
                 parts.append(self._remaining(epoch_seconds))
             images = self._rate * self._batch_size * self._engine.context.world_size
             parts.append(f"{images:.0f} images/s")
-        if self._phase == "train":
+        if self.phase == "train":
             parts.append(f"lr {self._engine.lr:.3g}")
         return ", ".join(part for part in parts if part)
 
     def _figures(self, logs: Logs | None) -> Iterator[str]:
         """Yield the loss and the main metric, as far as they are known."""
-        if self._phase is None or not self.number:
+        if self.phase is None or not self.number:
             return
-        metrics = (logs or {}).get(self._phase) or {}
+        metrics = (logs or {}).get(self.phase) or {}
         names = list(metrics)
         losses = [name for name in names if "loss" in name.lower()] or names
         others = [
             name for name in (_main_metric(self._engine), *names) if name and name not in losses
         ]
         for name in (*losses[:1], *others[:1]):
-            value = find_metric({self._phase: metrics}, name)
+            value = find_metric({self.phase: metrics}, name)
             if value is not None:
                 yield f"{name} {value:.4g}"
 
@@ -157,7 +158,7 @@ class _Pass:
         """Return the remaining time of the pass and, while training, of the run."""
         seconds = max(self.total - self.number, 0) / self._rate
         text = f"{duration(seconds)} left"
-        if self._phase != "train":
+        if self.phase != "train":
             return text
         to_come = self._engine.num_epochs - self._engine.epoch - 1
         run = seconds + to_come * (epoch_seconds or self.total / self._rate)
