@@ -16,7 +16,6 @@ _LATER = {
     "save_every_updates": (None, "checkpoints to go on from"),
     "save_every_minutes": (None, "checkpoints to go on from"),
     "async_save": (False, "saving in the background"),
-    "profile_steps": (0, "the profiler trace"),
     "use_prune": (False, "pruning"),
 }
 """Keys whose work is not in this version, with the value that asks for nothing."""
@@ -90,6 +89,9 @@ class EngineConfig:
     max_minutes: float | None = None
     """Stop after so many minutes."""
 
+    profile_steps: int = 0
+    """Write a torch.profiler trace of so many training steps; 0 writes none."""
+
     @classmethod
     def from_cfg(cls, cfg: Any) -> EngineConfig:
         """Pick the engine's keys out of ``cfg`` and check them.
@@ -125,7 +127,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return check_key(name, value, origin)
     if name in ("deterministic", "channels_last", "compile"):
         return as_bool(name, value, origin)
-    if name == "seed":
+    if name in ("seed", "profile_steps"):
         return as_int(name, value, origin, minimum=0)
     if name in ("accumulate_steps", "steps_per_epoch", "test_every", "max_skips", "early_stop"):
         return as_int(name, value, origin, minimum=1)
