@@ -22,7 +22,10 @@ from basetrainer.metric.functional import accuracy, confusion_counts, report, to
 from basetrainer.utils.file_utils import create_dir, write_atomically
 
 _HELD_BYTES = 1 << 20
-"""How many bytes of outputs are held before they are counted."""
+"""How many bytes of outputs and labels are held before they are counted."""
+
+_HELD_BATCHES = 256
+"""How many batches are held: small tensors take more memory than their numbers do."""
 
 _MATRIX_CLASSES = 2048
 """Up to how many classes there is a confusion matrix; it then takes 32 MiB."""
@@ -48,9 +51,10 @@ class ConfusionTally(Tally):
         logits, labels = _logits(outputs), _labels(inputs)
         if self.is_empty:
             _check(logits, labels, self._topk)
+        # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
         self._held.append((logits.detach().clone(), labels.detach().clone()))
-        self._held_bytes += logits.nbytes
-        if self._held_bytes > _HELD_BYTES:
+        self._held_bytes += logits.nbytes + labels.nbytes
+        if self._held_bytes > _HELD_BYTES or len(self._held) == _HELD_BATCHES:
             self.settle()
 
     def settle(self) -> None:
