@@ -44,7 +44,8 @@ class Step(Base):
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
         self._updaters: dict[int, Updater] = {}
-        self._guard = NonFiniteGuard() if self.config.on_nonfinite == "raise" else None
+        watches = self.config.on_nonfinite == "raise"
+        self._guard = NonFiniteGuard(self.context) if watches else None
 
     def train_step(self, inputs: Any) -> tuple[Any, Any]:
         """Learn from one batch: forward, backward and, at a window's end, the optimizer's step.
@@ -183,6 +184,8 @@ class Step(Base):
     def check_finite(self) -> None:
         """Read the losses held since the last log point; called before anything is saved.
 
+        Of several ranks all must call it: if one has seen a bad loss, all raise the same.
+
         Raises:
             NonFiniteError: If one is NaN or infinite, unless ``on_nonfinite`` says otherwise.
         """
@@ -200,7 +203,7 @@ class Step(Base):
             updater.abandon_window()
         self._window_ends = True
         if self._guard is not None:
-            self._guard = NonFiniteGuard()
+            self._guard = NonFiniteGuard(self.context)
 
     def _updater(self, optimizer: Optimizer) -> Updater:
         """Return the optimizer's updater, made at its first use."""

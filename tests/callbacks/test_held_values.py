@@ -95,7 +95,7 @@ def held_bytes(value: Any) -> int:
         elif isinstance(one, (list, tuple)):
             stack.extend(one)
         elif type(one).__module__.startswith("basetrainer"):
-            stack.extend(vars(one).values())
+            stack.extend(getattr(one, "__dict__", {}).values())
     return sum(seen.values())
 
 
