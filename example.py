@@ -115,7 +115,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--input_size", type=int, nargs=2, metavar=("W", "H"))
     parser.add_argument("--gpu_id", type=int, nargs="+")
     parser.add_argument("--milestones", type=int, nargs="*")
-    for name in ("work_dir", "net_type", "finetune", "optim_type", "loss_type", "scheduler"):
+    texts = ("work_dir", "resume", "finetune", "net_type", "optim_type", "loss_type", "scheduler")
+    for name in texts:
         parser.add_argument(f"--{name}")
     for name in ("num_epochs", "batch_size", "num_workers", "num_warn_up", "log_freq", "seed"):
         parser.add_argument(f"--{name}", type=int)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from basetrainer.__version__ import __version__
-from basetrainer.commands import check, lr
+from basetrainer.commands import check, lr, plot
 from basetrainer.errors import BaseTrainerError
 
 
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
     check.add_parser(commands)
     lr.add_parser(commands)
+    plot.add_parser(commands)
     return parser
 
 

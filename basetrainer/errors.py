@@ -4,9 +4,13 @@
       +-- ConfigError (ValueError)        a setting is missing, of the wrong type or impossible
       |     +-- UnknownNameError          a name that no builder knows
       +-- DataError (ValueError)          an image or a list file cannot be read
+      +-- LoaderError (RuntimeError)    a loader worker died
       +-- UsageError (TypeError)          a method returned what the engine cannot use
       +-- NonFiniteError (ArithmeticError)  a loss became NaN or infinite
       +-- CheckpointError (RuntimeError)  a file of weights cannot be read or does not fit
+      +-- StorageError (OSError)        a checkpoint cannot be written
+      +-- OutOfMemoryError (MemoryError)  a step needs more memory than there is
+      +-- Preempted                     a signal ended the run; started again, it goes on
       +-- LaunchError (RuntimeError)      a process of the job failed
       +-- MissingExtraError (ImportError) an optional package is not installed
 
@@ -37,6 +41,10 @@ class DataError(BaseTrainerError, ValueError):
     """A file of the data cannot be read; the message names it."""
 
 
+class LoaderError(BaseTrainerError, RuntimeError):
+    """A loader worker died; the message says of what, and how to mend it."""
+
+
 class UsageError(BaseTrainerError, TypeError):
     """A method that the user wrote returned what the engine cannot use."""
 
@@ -49,6 +57,20 @@ class NonFiniteError(BaseTrainerError, ArithmeticError):
 
 class CheckpointError(BaseTrainerError, RuntimeError):
     """A file of weights cannot be read or does not fit the model."""
+
+
+class StorageError(BaseTrainerError, OSError):
+    """A checkpoint cannot be written; the message has the path, the bytes needed and those free."""
+
+
+class OutOfMemoryError(BaseTrainerError, MemoryError):
+    """A step needs more memory than there is; the message says what holds it."""
+
+
+class Preempted(BaseTrainerError):  # noqa: N818 # it is no fault
+    """A signal asked the run to end; it left a checkpoint, and started again it goes on."""
+
+    exit_code = 75
 
 
 class LaunchError(BaseTrainerError, RuntimeError):

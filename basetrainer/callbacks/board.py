@@ -1,63 +1,117 @@
-"""Board: the figures of an epoch as TensorBoard scalars, on disk at once."""
+"""Board: what TensorBoard shows of a run, on disk at the end of each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from basetrainer._logs import PHASES, Logs, metrics_by_set
+from basetrainer._logs import PHASES, Logs, Metrics, metrics_by_set
+from basetrainer.callbacks.events import EventFolder
+from basetrainer.callbacks.graph import trace_graph
+from basetrainer.callbacks.hparams import flat_settings, session_end, session_start
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+STEPS = "steps"
+"""The folder of the curves over the updates: their x axis is not that of the others."""
 
 
 class Board:
-    """Writes ``train_X_epoch``, ``test_X_epoch`` and ``lr_epoch``.
+    """Writes curves over epochs and over updates, settings and pictures.
 
-    A dict of losses becomes one event file per loss, in ``test_X_epoch/NAME/`` under the same tag,
-    so that TensorBoard draws them into one chart, each under its name. So does a figure of several
-    test sets.
+    Over the epochs: ``train_X_epoch``, ``test_X_epoch``, ``lr_epoch``, and ``best_X_epoch`` in the
+    epochs that were the best so far. A dict of losses becomes one event file per loss, in
+    ``test_X_epoch/NAME/`` under the same tag, so that TensorBoard draws them into one chart, each
+    under its name. So does a figure of several test sets. Over the updates, in ``steps/``:
+    ``train_X_step``, ``train_X_step/NAME`` of a dict, ``lr_step``.
 
     Args:
         log_dir: Where the event files go.
+        first_epoch: Of a run that goes on, the epoch that comes next: what an earlier process wrote
+            from it on is hidden. None for a new run.
+        last_update: Likewise, the updates that are done.
     """
 
-    def __init__(self, log_dir: Path) -> None:
+    def __init__(
+        self, log_dir: Path, first_epoch: int | None = None, last_update: int | None = None
+    ) -> None:
         self._log_dir = log_dir
-        self._writers: dict[Path, SummaryWriter] = {}
+        self._first_epoch = first_epoch
+        # A point at update U tells of the U updates before it, so it is not to come again.
+        after = None if last_update is None else last_update + 1
+        self._steps = EventFolder(log_dir / STEPS, after)
+        self._folders: dict[Path, EventFolder] = {}
 
-    def add_epoch(self, epoch: int, logs: Logs, indicators: Sequence[str]) -> None:
-        """Write the epoch's figures through to the disk."""
+    def add_settings(self, cfg: Mapping[str, Any]) -> None:
+        """Write the settings of the run, for the HPARAMS page."""
+        self._epochs.add([session_start(flat_settings(cfg), time.time())])
+
+    def add_step(self, update: int, figures: Metrics, lr: float) -> None:
+        """Write training figures after so many updates."""
+        values = {"lr_step": lr}
+        for name, value in figures.items():
+            if isinstance(value, Mapping):
+                values.update({f"train_{name}_step/{part}": one for part, one in value.items()})
+            else:
+                values[f"train_{name}_step"] = value
+        self._steps.add_scalars(values, update)
+
+    def add_epoch(
+        self, epoch: int, logs: Logs, indicators: Sequence[str], best: Mapping[str, float]
+    ) -> None:
+        """Write an epoch's figures, and everything before them through to the disk.
+
+        Args:
+            epoch: Counts from 0.
+            logs: The run's logs.
+            indicators: Which figures are written.
+            best: The figure that decides, by its name, if it is the best so far.
+        """
+        folders: dict[Path, dict[str, float]] = {self._log_dir: {"lr_epoch": logs.get("lr", 0.0)}}
         for phase in PHASES:
             for test_set, figures in metrics_by_set(logs.get(phase)).items():
                 for name in indicators:
                     if name in figures:
                         tag = f"{phase}_{name}_epoch"
-                        folder = self._log_dir / tag / test_set if test_set else self._log_dir
-                        self._add(folder, tag, figures[name], epoch)
-        self._writer(self._log_dir).add_scalar("lr_epoch", logs.get("lr", 0.0), epoch)
-        for writer in self._writers.values():
-            writer.flush()
+                        for place, value in self._placed(tag, test_set, figures[name]):
+                            folders.setdefault(place, {})[tag] = value
+        folders[self._log_dir].update({f"best_{name}_epoch": one for name, one in best.items()})
+        for folder, values in folders.items():
+            self._folder(folder).add_scalars(values, epoch)
+        self.flush()
 
-    def close(self) -> None:
-        """Close the event files."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+    def add_pictures(self, pictures: Mapping[str, bytes], epoch: int) -> None:
+        """Write PNG files, each under its tag."""
+        self._epochs.add_pictures(pictures, epoch)
 
-    def _add(self, folder: Path, tag: str, value: Any, epoch: int) -> None:
-        """Write one figure, or each of a dict of losses."""
-        if not isinstance(value, dict):
-            self._writer(folder).add_scalar(tag, value, epoch)
-            return
-        for part, one in value.items():
-            place = folder / part if folder.parent.name == tag else folder / tag / part
-            self._writer(place).add_scalar(tag, one, epoch)
+    def add_graph(self, model: Any, inputs: Any) -> None:
+        """Write the graph of a model, if it can be traced."""
+        trace_graph(self._epochs.writer, model, inputs)
 
-    def _writer(self, folder: Path) -> SummaryWriter:
-        if folder not in self._writers:
-            from torch.utils.tensorboard import SummaryWriter  # costs a second of imports
+    def flush(self) -> None:
+        """Bring everything to the disk."""
+        for folder in (self._steps, *self._folders.values()):
+            folder.flush()
 
-            self._writers[folder] = SummaryWriter(str(folder))
-        return self._writers[folder]
+    def close(self, *, has_failed: bool = False) -> None:
+        """Say how the run ended, and close the event files."""
+        self._epochs.add([session_end(time.time(), has_failed=has_failed)])
+        for folder in (self._steps, *self._folders.values()):
+            folder.close()
+
+    def _placed(self, tag: str, test_set: str, value: Any) -> list[tuple[Path, float]]:
+        """Return a figure, or each part of it, with its folder."""
+        folder = self._log_dir / tag / test_set if test_set else self._log_dir
+        if not isinstance(value, Mapping):
+            return [(folder, value)]
+        folder = folder if test_set else folder / tag
+        return [(folder / part, one) for part, one in value.items()]
+
+    @property
+    def _epochs(self) -> EventFolder:
+        return self._folder(self._log_dir)
+
+    def _folder(self, path: Path) -> EventFolder:
+        if path not in self._folders:
+            self._folders[path] = EventFolder(path, self._first_epoch)
+        return self._folders[path]

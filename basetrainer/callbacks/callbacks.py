@@ -69,7 +69,7 @@ def counts_as(
     """Decorate a hook whose time is that of another part of the run than ``callbacks``.
 
     Args:
-        part: One of :data:`basetrainer.engine.clock.PARTS`.
+        part: One of :data:`basetrainer.engine.run_clock.PARTS`.
     """
 
     def decorate(hook: Callable[Concatenate[C, P], None]) -> Callable[Concatenate[C, P], None]:
@@ -78,7 +78,7 @@ def counts_as(
             begin = perf_counter()
             hook(self, *args, **kwargs)
             if self.engine is not None:
-                self.engine.clock.count(part, perf_counter() - begin)
+                self.engine.run_clock.count_in_hook(part, perf_counter() - begin)
 
         return timed
 

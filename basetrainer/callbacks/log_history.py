@@ -6,39 +6,56 @@ import copy
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basetrainer._logs import PHASES, Logs, Metrics, find_metric, metrics_by_set
+from basetrainer._logs import PHASES, Logs, metrics_by_set
 from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.epoch_line import epoch_line, rounded
+from basetrainer.callbacks.line_file import put_aside
 from basetrainer.callbacks.metrics_jsonl import MetricsJsonl
 from basetrainer.callbacks.monitor import Monitor
-from basetrainer.callbacks.results_csv import ResultsCsv
+from basetrainer.callbacks.pictures import Pictures, run_folder
+from basetrainer.callbacks.results_csv import ResultsCsv, rewind_csv
 from basetrainer.callbacks.run_info import write_run_info
+from basetrainer.callbacks.step_curves import StepCurves
 from basetrainer.distributed.context import DistContext
+from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.clock import told
+from basetrainer.engine.engine import Engine
 from basetrainer.engine.progress import duration
+from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.file_utils import create_dir
 
 
 class LogHistory(Callback):
-    """Tells the run: lines in the log, a row per epoch in two files, curves in TensorBoard.
+    """Tells the run: lines in the log, a row per epoch in two files, TensorBoard, pictures.
 
     On the screen it is one line per epoch, the best so far marked with a star; within an epoch
     the engine's progress bar speaks. The log file also has the old lines: ``logs`` every
     ``log_freq`` steps, ``train epoch:EEE,{...}`` and ``test epoch:EEE,{...}``.
     ``results.csv`` and ``metrics.jsonl`` have a row per epoch, on disk before the next one begins
-    (see :class:`MetricsJsonl`); ``run.json`` says what made the run.
+    (see :class:`MetricsJsonl`); ``run.json`` says what made the run. TensorBoard has curves over
+    epochs and over updates, the settings, and the pictures (see :class:`Board`). ``curves.png`` and
+    ``confusion_matrix.png`` are drawn at new bests and at the end (see :class:`Pictures`).
+
+    When a run goes on from a :class:`~basetrainer.engine.position.Position` beyond its start, what
+    an earlier process told of the epochs and updates to come is cut from the files, and hidden in
+    TensorBoard.
 
     Args:
-        log_dir: Where the files go.
-        log_freq: Steps between two lines within an epoch; 0 means none.
+        log_dir: Where the files go. Pictures go to ``cfg.work_dir`` if that is its parent.
+        log_freq: Steps between two lines within an epoch; 0 means none. The curves over the
+            updates have a point every so many steps too, but no more often than ``cfg.log_freq``
+            says, and one at the end of each epoch.
         logger: By default the module's own logger.
         indicators: Which figures go to the CSV and TensorBoard; by default all that the first
             epoch has.
         is_main_process: False keeps this process from writing; of several only rank 0 ever does.
+        pictures: Whether pictures are drawn.
+        graph: Whether TensorBoard gets the model's graph, traced with the first test batch.
 
     Raises:
         ConfigError: If the folder cannot be written.
@@ -51,6 +68,9 @@ class LogHistory(Callback):
         logger: logging.Logger | None = None,
         indicators: Sequence[str] | None = None,
         is_main_process: bool = True,
+        *,
+        pictures: bool = True,
+        graph: bool = False,
     ) -> None:
         super().__init__()
         self.log_dir = Path(log_dir)
@@ -58,47 +78,69 @@ class LogHistory(Callback):
         self.logger = logger or logging.getLogger(__name__)
         self.indicators = list(indicators or ())
         self.is_main_process = is_main_process and DistContext.current().is_main
+        self._has_pictures = pictures
+        self._wants_graph = graph
         self._board: Board | None = None
+        self._curves: StepCurves | None = None
         self._csv: ResultsCsv | None = None
         self._jsonl: MetricsJsonl | None = None
+        self._pictures: Pictures | None = None
         self._best: Monitor | None = None
+        self._best_before: dict[str, Any] = {}  # from a state that was loaded
         self._epoch_start = time.monotonic()
         if self.is_main_process:
             create_dir(str(self.log_dir))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Find out which figure decides, to mark the best epochs, and write ``run.json``."""
-        for callback in self.engine.callbacks if self.engine is not None else ():
-            monitor = getattr(callback, "monitor", None)
-            if isinstance(monitor, Monitor) and monitor.indicator:
-                self._best = copy.copy(monitor)
-                break
-        if self.is_main_process:
-            self._jsonl = MetricsJsonl(self.log_dir / "metrics.jsonl")
-            engine = self.engine
-            facts = (
-                {
-                    "seed": engine.config.seed,
-                    "device": str(engine.device),
-                    "processes": engine.context.world_size,
-                }
-                if engine is not None
-                else {}
-            )
-            write_run_info(self.log_dir / "run.json", **facts)
+        """Open the files, where a run goes on at the right place, and write ``run.json``."""
+        engine = self.engine
+        self._best = self._find_monitor()
+        if not self.is_main_process:
+            return
+        self._jsonl = MetricsJsonl(self.log_dir / "metrics.jsonl")
+        if engine is not None:
+            self._open(engine, self._jsonl)
+            if self._wants_graph and engine.test_loader is None:
+                self.logger.warning("no model graph for TensorBoard: it needs a test batch")
+        facts = _facts(engine, self._best) if engine is not None else {}
+        write_run_info(self.log_dir / "run.json", **facts)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start the epoch's clock."""
         self._epoch_start = time.monotonic()
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Log what is known so far, every ``log_freq`` steps."""
-        if self.log_freq <= 0 or (batch + 1) % self.log_freq or not self.is_main_process:
+        """At log points, log what is known so far, and put a point on the curves."""
+        if not self.is_main_process:
+            return
+        if self._curves is not None:
+            self._curves.note(batch, logs, self.indicators)
+        if self.log_freq <= 0 or (batch + 1) % self.log_freq:
             return
         if not self.logger.isEnabledFor(logging.INFO):
             return  # nobody listens: read nothing
         line = {name: value for name, value in (logs or {}).items() if name != "test"}
-        self.logger.info("%s", _rounded(line), extra={"file_only": True})
+        self.logger.info("%s", rounded(line), extra={"file_only": True})
+
+    def on_test_summary(
+        self,
+        inputs: Any,
+        outputs: Any,
+        losses: Any,
+        epoch: int,
+        batch: int,
+        logs: Logs | None = None,
+    ) -> None:
+        """Keep images for a picture, and trace the model if asked to."""
+        engine = self.engine
+        if engine is None:
+            return
+        if self._pictures is not None:
+            self._pictures.see(engine, batch, inputs, outputs)
+        if self._wants_graph and self._board is not None and self.model is not None:
+            self._wants_graph = False
+            first = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
+            self._board.add_graph(unwrap(self.model), first)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Tell the epoch."""
@@ -106,16 +148,19 @@ class LogHistory(Callback):
             return
         for phase in PHASES:
             if logs.get(phase):
-                line = _rounded(logs[phase])
+                line = rounded(logs[phase])
                 self.logger.info("%s epoch:%03d,%s", phase, epoch, line, extra={"file_only": True})
-        self.logger.info("%s", self._summary(epoch, logs))
-        times = self.engine.clock.epoch if self.engine is not None else {}
+        is_tested = self.has_figures(logs)
+        best = self._best.note(logs, epoch) if self._best is not None and is_tested else {}
+        seconds = time.monotonic() - self._epoch_start
+        num_epochs = self.engine.num_epochs if self.engine is not None else 0
+        self.logger.info("%s", epoch_line(epoch, num_epochs, logs, seconds, is_best=bool(best)))
+        times = self.engine.run_clock.epoch if self.engine is not None else {}
         if times:
             self.logger.info("time epoch:%03d,%s", epoch, told(times), extra={"file_only": True})
         self.indicators = self.indicators or _figure_names(logs)
         if self._csv is None:
-            loader = self.engine.test_loader if self.engine is not None else None
-            test_sets = list(loader) if isinstance(loader, Mapping) else []
+            test_sets = _test_sets(self.engine)
             self._csv = ResultsCsv(self.log_dir / "results.csv", self.indicators, test_sets)
         self._csv.append(epoch, logs)
         if self._jsonl is not None:
@@ -123,63 +168,98 @@ class LogHistory(Callback):
             self._jsonl.append(epoch, row, time.monotonic() - self._epoch_start)
         if self._board is None:
             self._board = Board(self.log_dir)
-        self._board.add_epoch(epoch, logs, self.indicators)
+        self._board.add_epoch(epoch, logs, self.indicators, best)
+        if self._pictures is not None and self.engine is not None and is_tested:
+            self._pictures.take(self.engine, epoch, is_best=bool(best))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Tell where the time went, and close the files."""
+        """Draw the run, tell where the time went, and close the files."""
         engine = self.engine
+        if self._pictures is not None and self._csv is not None:
+            self._pictures.draw()
         if self.is_main_process and engine is not None:
-            seconds = engine.clock.measure_run(engine)
+            seconds = engine.run_clock.measure_run(engine)
             self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        self._close(has_failed=False)
 
     def on_exception(self, error: BaseException, logs: Logs | None = None) -> None:
         """Close the files."""
-        self.on_train_end(logs)
+        self._close(has_failed=True)
 
-    def _summary(self, epoch: int, logs: Logs) -> str:
-        """Return the epoch's one line."""
-        num_epochs = self.engine.num_epochs if self.engine is not None else 0
-        parts = [f"epoch {epoch + 1:>{len(str(num_epochs))}}/{num_epochs}"]
-        for phase in PHASES:
-            told = [
-                " ".join([f"{phase} {name}".strip(), *_told(metrics)])
-                for name, metrics in metrics_by_set(logs.get(phase)).items()
-                if metrics
-            ]
-            if told:
-                parts.append(f"{' | '.join(told)}{self._mark(phase, epoch, logs)}")
-        parts.append(f"lr {logs.get('lr', 0.0):.3g}")
-        parts.append(f"{time.monotonic() - self._epoch_start:.1f} s")
-        return " | ".join(parts)
+    def state_dict(self) -> dict[str, Any]:
+        """Return the columns and the best figure so far."""
+        best = self._best
+        return {
+            "indicators": list(self.indicators),
+            "best": {"indicator": best.indicator, "mode": best.mode, **best.state_dict()}
+            if best is not None
+            else None,
+        }
 
-    def _mark(self, phase: str, epoch: int, logs: Logs) -> str:
-        """Return a star behind the figures that decide, when they are the best so far."""
-        deciding = "test" if logs.get("test") else "train"
-        if self._best is None or phase != deciding or not self.has_figures(logs):
-            return ""
-        figure = self._best.read(logs)
-        return " *" if figure is not None and self._best.is_new_best(figure, epoch) else ""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned; indicators that were given stay."""
+        self.indicators = self.indicators or list(state["indicators"])
+        self._best_before = dict(state["best"] or {})
+
+    def _find_monitor(self) -> Monitor | None:
+        """Return a copy of the monitor that decides which epoch is best, as far as it came."""
+        for callback in self.engine.callbacks if self.engine is not None else ():
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, Monitor) and monitor.indicator:
+                found, before = copy.copy(monitor), self._best_before
+                if (before.get("indicator"), before.get("mode")) == (found.indicator, found.mode):
+                    found.load_state_dict(before)
+                return found
+        return None
+
+    def _open(self, engine: Engine, jsonl: MetricsJsonl) -> None:
+        """Open what writes; cut what an earlier process told of what is still to come."""
+        position = engine.position
+        goes_on = bool(position.epoch or position.step or position.update)
+        rewinds = goes_on or engine.checkpointer is not None
+        if goes_on:
+            jsonl.rewind(position.epoch)
+            rewind_csv(self.log_dir / "results.csv", position.epoch)
+        elif rewinds:  # what lies here was left by a run that was killed before its first save
+            for name in ("metrics.jsonl", "results.csv"):
+                put_aside(self.log_dir / name)
+        # An old program sets start_epoch and no update: its updates count from 0 again.
+        last_update = position.update if position.update or engine.checkpointer else None
+        self._board = Board(self.log_dir, position.epoch if rewinds else None, last_update)
+        if engine.cfg is not None:
+            self._board.add_settings(as_mapping(engine.cfg))
+        self._curves = StepCurves(self._board, engine, self.log_freq)
+        if self._has_pictures:
+            folder = run_folder(self.log_dir, engine.cfg)
+            had_best = goes_on and self._best is not None and self._best.best is not None
+            tell = self._board.add_pictures
+            self._pictures = Pictures(self.log_dir, folder, tell, keeps_old=had_best)
+
+    def _close(self, *, has_failed: bool) -> None:
+        self._curves = self._pictures = None
+        if self._board is not None:
+            self._board.close(has_failed=has_failed)
+            self._board = None
+
+
+def _facts(engine: Engine, monitor: Monitor | None) -> dict[str, Any]:
+    """Return what ``run.json`` says of the engine, and what reads ``metrics.jsonl`` must know."""
+    return {
+        "seed": engine.config.seed,
+        "device": str(engine.device),
+        "processes": engine.context.world_size,
+        "monitor": {"indicator": monitor.indicator, "mode": monitor.mode} if monitor else None,
+        "test_sets": _test_sets(engine),
+    }
+
+
+def _test_sets(engine: Engine | None) -> list[str]:
+    """Return the names of the test sets, if there are several."""
+    loader = engine.test_loader if engine is not None else None
+    return list(loader) if isinstance(loader, Mapping) else []
 
 
 def _figure_names(logs: Logs) -> list[str]:
     """Return the names of all figures, each once."""
     figures = (one for phase in PHASES for one in metrics_by_set(logs.get(phase)).values())
     return list(dict.fromkeys(name for metrics in figures for name in metrics))
-
-
-def _told(metrics: Metrics) -> Iterator[str]:
-    """Yield each figure with its name; losses of a dict count by their sum."""
-    for name in metrics:
-        value = find_metric({"train": metrics}, name)
-        if value is not None:
-            yield f"{name} {value:.4g}"
-
-
-def _rounded(value: Any) -> Any:
-    """Return the figures as plain dicts of numbers with six digits."""
-    if isinstance(value, Mapping):
-        return {name: _rounded(one) for name, one in value.items()}
-    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -44,14 +44,31 @@ class NamedMeans(Tally):
                 mean.total += total
                 mean.weight += weight
 
-    def computed(self) -> dict[str, float]:
-        """Return the mean of each loss that has one."""
-        means = {name: mean.compute() for name, mean in self.means.items()}
-        return {name: mean for name, mean in means.items() if mean is not None}
-
     def figures(self) -> Metrics:
         """Return the means by name."""
-        return self.computed()
+        return self.arranged(_known({name: mean.compute() for name, mean in self.means.items()}))
+
+    def recent(self) -> Metrics:
+        """Return the means of what was added since the last call."""
+        return self.arranged(_known({name: mean.recent() for name, mean in self.means.items()}))
+
+    def arranged(self, means: dict[str, float]) -> Metrics:
+        """Return the means as they stand in the logs; here by name."""
+        return dict(means)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sum and the weight of each loss."""
+        return {name: mean.state_dict() for name, mean in self.means.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        for name, sums in state.items():
+            self.means[name] = Mean(self._skips_nonfinite)
+            self.means[name].load_state_dict(sums)
+
+
+def _known(means: dict[str, float | None]) -> dict[str, float]:
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 class _TotalMean(NamedMeans):
@@ -61,8 +78,7 @@ class _TotalMean(NamedMeans):
         super().__init__(skips_nonfinite)
         self._indicator = indicator
 
-    def figures(self) -> Metrics:
-        means = self.computed()
+    def arranged(self, means: dict[str, float]) -> Metrics:
         return {self._indicator: sum(means.values())} if means else {}
 
 

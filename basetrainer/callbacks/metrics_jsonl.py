@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from basetrainer._logs import Logs
-from basetrainer.callbacks.results_csv import cut_unfinished_line
+from basetrainer.callbacks.line_file import LineFile
 
 
 class MetricsJsonl:
@@ -27,15 +27,23 @@ class MetricsJsonl:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        cut_unfinished_line(path)
+        self._file = LineFile(path)
 
     def append(self, epoch: int, logs: Logs, seconds: float) -> None:
         """Write one line; it is in the file when this returns."""
         row = {"epoch": epoch, "seconds": round(seconds, 3), **plain(logs)}
-        # Opened for each line: a crash loses the current one at most.
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._file.append(json.dumps(row, allow_nan=False) + "\n")
+
+    def rewind(self, epoch: int) -> None:
+        """Cut the lines of ``epoch`` and of later ones, which are to be trained again."""
+        self._file.rewind(epoch, _epoch_of)
+
+
+def _epoch_of(line: bytes) -> int | None:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def plain(value: Any) -> Any:

@@ -55,6 +55,15 @@ class Monitor:
         self.best, self.best_epoch = figure, epoch
         return True
 
+    def note(self, logs: Logs | None, epoch: int) -> dict[str, float]:
+        """Remember the figure of ``logs`` if it is the best so far, and return it by its name.
+
+        Nothing is returned if it is not, or if there is no such figure.
+        """
+        figure = self.read(logs)
+        is_new = figure is not None and self.is_new_best(figure, epoch)
+        return {self.indicator: figure} if is_new and figure is not None else {}
+
     def state_dict(self) -> dict[str, float | int | None]:
         """Return the best figure and its epoch."""
         return {"best": self.best, "best_epoch": self.best_epoch}

@@ -28,8 +28,7 @@ class _GroupedMeans(NamedMeans):
             losses = {name: losses[name] for names in self._groups.values() for name in names}
         super().add(inputs, outputs, losses, count)
 
-    def figures(self) -> Metrics:
-        means = self.computed()
+    def arranged(self, means: dict[str, float]) -> Metrics:
         groups = self._groups or {"loss": list(means)}
         figures = {}
         for group, names in groups.items():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from basetrainer._logs import Logs, metrics_by_set
+from basetrainer.callbacks.line_file import LineFile, put_aside
 
 
 class ResultsCsv:
@@ -28,44 +29,42 @@ class ResultsCsv:
     def __init__(
         self, path: Path, indicators: Sequence[str], test_sets: Sequence[str] = ()
     ) -> None:
-        self._path = path
         places = [("train", ""), *(("test", name) for name in test_sets or [""])]
         self._columns = [(*place, name) for name in indicators for place in places]
-        cut_unfinished_line(path)
+        self._file = LineFile(path)
         header = ["epoch", *map(_title, self._columns)]
-        if self._read_header() == header:
+        if _read_header(path) == header:
             return
-        if path.exists():
-            number = 1
-            while (kept := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
-                number += 1
-            path.rename(kept)
-        self._write(header)
+        put_aside(path)
+        self._file.append(_line(header))
 
     def append(self, epoch: int, logs: Logs) -> None:
         """Write one row; a figure that this epoch lacks is an empty field."""
         figures = [_text(logs, *column) for column in self._columns]
-        self._write([str(epoch), *figures])
-
-    def _read_header(self) -> list[str] | None:
-        if not self._path.exists():
-            return None
-        with self._path.open(newline="", encoding="utf-8") as file:
-            return next(csv.reader(file), None)
-
-    def _write(self, row: list[str]) -> None:
-        # Opened for each row: a crash loses the current one at most.
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row)
+        self._file.append(_line([str(epoch), *figures]))
 
 
-def cut_unfinished_line(path: Path) -> None:
-    """Take off the part of a line that a run was writing when it was killed."""
+def rewind_csv(path: Path, epoch: int) -> None:
+    """Cut the rows of ``epoch`` and of later ones, which are to be trained again."""
+    LineFile(path).rewind(epoch, _epoch_of)
+
+
+def _epoch_of(line: bytes) -> int | None:
+    first = line.partition(b",")[0].strip()
+    return int(first) if first.isdigit() else None
+
+
+def _read_header(path: Path) -> list[str] | None:
     if not path.exists():
-        return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        os.truncate(path, data.rfind(b"\n") + 1)
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), None)
+
+
+def _line(row: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(row)
+    return text.getvalue()
 
 
 def _title(column: tuple[str, str, str]) -> str:

@@ -104,6 +104,10 @@ class Base:
 
     hook_seconds = 0.0
 
+    shares_state = False
+    """Whether :meth:`state_dict` is the same in every process, so that one of them keeps it; by
+    default each process has its own kept."""
+
     @property
     def listeners(self) -> Sequence[Base]:
         """Who hears next, in order. Nobody, unless a subclass says otherwise."""
@@ -117,7 +121,11 @@ class Base:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned."""
+        """Take back what :meth:`state_dict` returned.
+
+        Called before ``on_train_begin`` and, in a run that goes on in the middle of an epoch, once
+        more after ``on_epoch_begin``, which may have reset what was counted since.
+        """
 
     @hook
     def set_model(self, model: nn.Module) -> None:

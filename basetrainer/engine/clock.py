@@ -32,8 +32,6 @@ class Clock:
         epoch: Seconds of each part of the last epoch.
         first_wait: Seconds until the first batch of the running epoch; workers start in them.
         num_batches: Training batches of the running epoch.
-        device_wait: Seconds that its log points waited for the device.
-        num_log_points: Their number.
     """
 
     def __init__(self) -> None:
@@ -59,30 +57,22 @@ class Clock:
             self.num_batches += number
 
     @contextmanager
-    def testing(self, engine: Base) -> Iterator[None]:
-        """Count what is done inside as evaluation, its data and hooks too."""
+    def counting(self, part: str, engine: Base) -> Iterator[None]:
+        """Count what is done inside, which is no hook, as ``part``; hooks fired inside too."""
         begin, hook_seconds = perf_counter(), engine.hook_seconds
         yield
         engine.hook_seconds = hook_seconds
-        self._running["test"] += perf_counter() - begin
+        self._running[part] += perf_counter() - begin
 
-    @contextmanager
-    def log_point(self) -> Iterator[None]:
-        """Note how long the host waits for the device's last loss; it counts as the step's."""
-        begin = perf_counter()
-        yield
-        self.device_wait += perf_counter() - begin
-        self.num_log_points += 1
-
-    def count(self, part: str, seconds: float) -> None:
+    def count_in_hook(self, part: str, seconds: float) -> None:
         """Count seconds within a hook as another part than ``callbacks``."""
         self._running[part] += seconds
+        self._hook_seconds += seconds
 
     def measure(self, engine: Base) -> dict[str, float]:
         """Return the seconds of each part since the last epoch's end."""
         parts = dict(self._running)
-        in_hooks = engine.hook_seconds - self._hook_seconds
-        parts["callbacks"] = max(in_hooks - parts["checkpoints"], 0.0)
+        parts["callbacks"] = max(engine.hook_seconds - self._hook_seconds, 0.0)
         parts["step"] = max(perf_counter() - self._begin - sum(parts.values()), 0.0)
         return parts
 
@@ -105,8 +95,6 @@ class Clock:
         self._running = dict.fromkeys(PARTS, 0.0)
         self.first_wait = 0.0
         self.num_batches = 0
-        self.device_wait = 0.0
-        self.num_log_points = 0
 
 
 def told(seconds: Mapping[str, float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import torch
@@ -25,9 +26,15 @@ class NonFiniteGuard:
 
     Args:
         context: This process's place in the run: all ranks stop at the same check, for one reason.
+
+    Attributes:
+        num_checks: How often it has looked.
+        seconds: How long the host waited for the device then.
     """
 
     def __init__(self, context: DistContext | None = None) -> None:
+        self.num_checks = 0
+        self.seconds = 0.0
         self._context = context or DistContext()
         self._held: dict[str, tuple[list[Place], ScalarHistory]] = {}
 
@@ -63,10 +70,13 @@ class NonFiniteGuard:
     def _first_bad(self) -> tuple[int, int, str, float] | None:
         """Return epoch, step, name and value of this rank's first bad loss, and forget the rest."""
         held, self._held = self._held, {}
+        begin = perf_counter()
         bad = [
             (epoch, step, name, value)
             for name, (places, history) in held.items()
             for (epoch, step, count), value in zip(places, history.drain(), strict=True)
             if not math.isfinite(value) and count  # a mean over nothing is NaN
         ]
+        self.seconds += perf_counter() - begin
+        self.num_checks += 1
         return min(bad, key=lambda one: one[:2], default=None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from basetrainer._logs import Logs, Phase, find_metric
-from basetrainer.data.loader import length
+from basetrainer.data.placed import length
 from basetrainer.engine.bar import Bar, Reading, can_draw
 from basetrainer.utils.torch_tools import batch_size
 
@@ -62,7 +62,7 @@ class Progress:
         try:
             if has_bar and begin >= due:  # visible while the first batch is being loaded
                 due = self._draw(shown, begin)
-            batches = engine.clock.waits(loader) if shown.phase == "train" else loader
+            batches = engine.run_clock.waits(loader) if shown.phase == "train" else loader
             for number, batch in enumerate(batches, 1):
                 yield batch
                 now = clock()

@@ -62,9 +62,10 @@ def hidden_wait(engine: Engine, clock: Clock) -> float:
     """
     if engine.device.type == "cpu":
         return 0.0
-    if engine.config.on_nonfinite != "raise" or not clock.num_log_points:
+    guard = engine.guard
+    if guard is None or not guard.num_checks:
         return math.inf  # nobody has looked
-    return 3 * clock.num_batches * clock.device_wait / clock.num_log_points
+    return 3 * clock.num_batches * guard.seconds / guard.num_checks
 
 
 def advice(loader: Any, clock: Clock, cores: int) -> str:

@@ -12,13 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from basetrainer._logs import Logs, Metrics
-from basetrainer.data.loader import (
-    build_dataloader,
-    is_dealt,
-    is_shuffled,
-    length,
-    seed_loader,
-)
+from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, seed_loader
+from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
     is_wrapped,
@@ -218,7 +213,7 @@ class EngineTrainer(Engine):
             raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
         tests = [one for one in named_test_sets(self.test_loader).values() if one is not None]
         for loader in (self.train_loader, *tests):
-            seed_loader(loader, self.config.seed, self.context.rank)
+            seed_loader(loader, self.config.seed)
         self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
         self.test_num = sum(length(getattr(one, "dataset", None)) for one in tests)
         steps = length(self.train_loader, default=-1)

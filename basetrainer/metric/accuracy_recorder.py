@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from basetrainer.callbacks.recorder import Recorder, Tally
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
+from basetrainer.utils.batches import labels_of, logits_of
 from basetrainer.utils.file_utils import create_dir, write_atomically
 
 _HELD_BYTES = 1 << 20
@@ -43,12 +44,13 @@ class ConfusionTally(Tally):
         self.matrix: Tensor | None = None
         self._topk = list(topk)
         self._names = [indicator, *(f"{indicator}_top{k}" for k in topk)]
+        self._told: list[int] = []  # the counts when recent() was last called
         self._held: list[tuple[Tensor, Tensor]] = []
         self._held_bytes = 0
 
     def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
         """Hold one batch's logits and labels."""
-        logits, labels = _logits(outputs), _labels(inputs)
+        logits, labels = logits_of(outputs), labels_of(inputs)
         if self.is_empty:
             _check(logits, labels, self._topk)
         # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
@@ -86,10 +88,29 @@ class ConfusionTally(Tally):
                 self.matrix = torch.zeros((size, size), dtype=torch.int64, device=context.device)
             self.matrix = context.sum(self.matrix)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts."""
+        self.settle()
+        return {"counts": self.counts, "matrix": self.matrix}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self.counts, self.matrix = state["counts"], state["matrix"]
+
     def figures(self) -> Metrics:
         """Return the accuracy in percent."""
         self.settle()
-        total, *hits = [0] if self.counts is None else self.counts.tolist()
+        return self._shares([0] if self.counts is None else self.counts.tolist())
+
+    def recent(self) -> Metrics:
+        """Return the accuracy of the samples since the last call."""
+        self.settle()
+        counts = [0] if self.counts is None else self.counts.tolist()
+        told, self._told = self._told or [0] * len(counts), counts
+        return self._shares([one - before for one, before in zip(counts, told, strict=True)])
+
+    def _shares(self, counts: Sequence[int]) -> Metrics:
+        total, *hits = counts
         shares = [100.0 * one / total for one in hits] if total else []
         return dict(zip(self._names, shares, strict=False))
 
@@ -178,6 +199,21 @@ class AccuracyRecorder(Recorder):
         if self.confusion_matrix and monitor.is_new_best(figure, self._epoch):
             self._write_matrix(name, matrix, figure)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was counted, and the best figures so far with the files of their matrices."""
+        return {
+            **super().state_dict(),
+            "best": {name: monitor.state_dict() for name, monitor in self._monitors.items()},
+            "kept": {name: str(path) for name, path in self._kept.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        self._kept = {name: Path(path) for name, path in state["kept"].items()}
+        for name, best in state["best"].items():
+            self._monitors.setdefault(name, Monitor(self.indicator)).load_state_dict(best)
+
     def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""
         names = self.class_names(len(matrix))
@@ -193,14 +229,6 @@ class AccuracyRecorder(Recorder):
         if before is not None and before != path:
             before.unlink(missing_ok=True)
         self._kept[test_set] = path
-
-
-def _logits(outputs: Any) -> Any:
-    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-
-
-def _labels(inputs: Any) -> Any:
-    return inputs["label"] if isinstance(inputs, Mapping) else inputs[1]
 
 
 def _check(logits: Any, labels: Any, topk: Sequence[int]) -> None:

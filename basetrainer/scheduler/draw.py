@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from basetrainer._optional import require
 from basetrainer.errors import ConfigError
+from basetrainer.plots.canvas import new_figure, save
 from basetrainer.scheduler import checks
 from basetrainer.scheduler.scheduler import LRScheduler
 
@@ -55,17 +55,16 @@ def draw_lr(
 
     Args:
         curves: Learning rates of every update, by the name in the legend.
-        path: The file, whose ending says the format (``lr.png``); folders are made.
+        path: The file, whose ending says the format (``lr.png``); its folder is made.
         updates_per_epoch: How many values make an epoch.
         title: What stands above.
         log_scale: Whether the learning rate's axis is logarithmic.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
+        ConfigError: If it cannot write the format, or the folder cannot be made.
     """
-    figures = require("matplotlib.figure", extra="plots", needed_by="Drawing a learning rate")
-    # A Figure of one's own: pyplot would choose a backend for the whole process.
-    figure = figures.Figure(figsize=(7.0, 3.5), layout="constrained")
+    figure = new_figure(7.0, 3.5)
     axes = figure.subplots()
     for name, curve in curves.items():
         times = [index / updates_per_epoch for index in range(len(curve))]
@@ -78,7 +77,4 @@ def draw_lr(
     axes.grid(alpha=0.3)
     if len(curves) > 1:
         axes.legend()
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
+    return save(figure, path)

@@ -6,8 +6,10 @@ import functools
 import logging
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from basetrainer._names import nearest
 from basetrainer.utils.config_values import (
     Check,
     as_bool,
@@ -34,6 +36,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+
+_RESUME_WORDS = ("auto", "never")
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,20 @@ def _flag(name: str, value: object, origin: str, *, example: str | None) -> obje
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     return _text_or_switch(name, value, origin, example=example)
+
+
+def _resume(name: str, value: object, origin: str, *, example: str | None) -> object:
+    """``auto``, ``never``, or a path; a switch means one of the two words."""
+    if isinstance(value, bool):
+        return "auto" if value else "never"
+    text = as_text(name, value, origin, example=example)
+    word = text.strip().lower()
+    if word in _RESUME_WORDS:
+        return word
+    near = nearest(word, _RESUME_WORDS)
+    if near and not Path(text).exists():
+        raise refusal(name, value, "is no path that exists", origin, f"Did you mean {near}?")
+    return text
 
 
 def _size(name: str, value: object, origin: str, *, example: str | None) -> list[int]:
@@ -169,6 +188,7 @@ SETTINGS: dict[str, Setting] = {
     "distributed": Setting(_SWITCH, "Whether to use a process per device.", "true", as_bool),
     "use_prune": Setting(_SWITCH, "Whether to prune the network.", "false", as_bool),
     "finetune": Setting("text", "File of weights to start from.", "best.pth", _text_or_switch),
+    "resume": Setting("auto, never or a path", "What run to go on with.", "auto", _resume),
     "flag": Setting("text", "Part of the name of the run's folder.", "first", _flag),
     "config_file": Setting("text", "The file of settings.", "configs/config.yaml", as_text),
     "num_classes": Setting("whole number >= 1", "Classes, if not counted.", "10", _COUNT),
@@ -177,7 +197,7 @@ SETTINGS: dict[str, Setting] = {
 
 _OTHERS = """
 seed deterministic amp accumulate_steps clip_grad_norm channels_last compile steps_per_epoch
-test_every on_nonfinite max_skips strategy resume save_every_updates save_every_epochs
+test_every on_nonfinite max_skips strategy save_every_updates save_every_epochs
 save_every_minutes keep_last keep_best async_save ema_decay early_stop early_stop_indicator
 max_minutes profile_steps start_save model_root log_root model_dir log_dir classes local_rank
 freeze small_input

@@ -153,7 +153,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
             ``path``. What ``write`` raises besides is passed on.
     """
     target = Path(path)
-    temporary = target.with_name(f".basetrainer-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(target)
     try:
         # Not tempfile: its files are readable by their owner only, and would stay so.
         with temporary.open("xb") as file:
@@ -170,3 +170,40 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         if error.errno is None:
             raise OSError(f"{reason}: {str(target)!r}") from error
         raise OSError(error.errno, reason, str(target)) from error  # makes the right subclass
+
+
+def link_or_copy(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Give a file a second name, or copy it where that cannot be; the name is of a whole file.
+
+    Args:
+        source: The file; it must never be changed in place any more, only replaced.
+        path: The other name; a file there is replaced.
+
+    Raises:
+        OSError: If it can neither be linked nor copied.
+    """
+    target = Path(path)
+    temporary = _temporary(target)
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one that has no links
+            shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    finally:
+        # Renaming one name of a file to another of the same file leaves both.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def remove_stale_temporaries(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left half-written; no writer may be at work in the folder."""
+    for path in Path(folder).glob(f"{_PREFIX}*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+_PREFIX = ".basetrainer-"
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}.tmp")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +65,7 @@ class Mean:
     def __init__(self, skips_nonfinite: bool = False) -> None:
         self.total = 0.0
         self.weight = 0.0
+        self._recent = [0.0, 0.0]  # total and weight since recent() was last called
         self._skips_nonfinite = skips_nonfinite
         self._values = ScalarHistory()
         self._weights: list[float | Tensor] = []
@@ -83,11 +85,29 @@ class Mean:
             if weight and not is_left_out:  # a mean over nothing is NaN and counts nothing
                 self.total += value * weight
                 self.weight += weight
+                self._recent[0] += value * weight
+                self._recent[1] += weight
+
+    def recent(self) -> float | None:
+        """Return the mean of what was added since the last call; None if nothing was."""
+        self.settle()
+        (total, weight), self._recent = self._recent, [0.0, 0.0]
+        return total / weight if weight else None
 
     def compute(self) -> float | None:
         """Return the mean, or None if nothing was added yet."""
         self.settle()
         return self.total / self.weight if self.weight else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums, settled."""
+        self.settle()
+        return {"total": self.total, "weight": self.weight, "recent": list(self._recent)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self.total, self.weight = state["total"], state["weight"]
+        self._recent = list(state["recent"])
 
 
 def _as_floats(values: Sequence[float | Tensor]) -> list[float]:

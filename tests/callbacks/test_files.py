@@ -21,7 +21,7 @@ from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.metrics_jsonl import MetricsJsonl, plain
 from basetrainer.callbacks.results_csv import ResultsCsv
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
-from tests.callbacks.test_log_history import scalars
+from tests.callbacks.events import points
 from tests.tiny import TinyTrainer
 
 QUIET = {"num_epochs": 2, "progress": False}
@@ -115,7 +115,7 @@ class Killed(TinyTrainer):
             os.kill(os.getpid(), signal.SIGKILL)
 
 torch.set_num_threads(1)
-cfg = {"num_epochs": 9, "progress": False}
+cfg = {"num_epochs": 9, "progress": False, "log_freq": 1}
 Killed(cfg, [LossesRecorder(), LogHistory(sys.argv[1], indicators=["loss"])]).run()
 """
 
@@ -127,9 +127,12 @@ def test_a_killed_run_leaves_files_that_open_and_hold_every_finished_epoch(tmp_p
     with (tmp_path / "results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     lines = json_lines(tmp_path / "metrics.jsonl")
-    events = scalars(tmp_path)
+    events = points(tmp_path)["test_loss_epoch"]
     assert [row["epoch"] for row in table] == ["0", "1", "2"]
     assert [one["epoch"] for one in lines] == [0, 1, 2]
-    for row, line, event in zip(table, lines, events["test_loss_epoch"], strict=True):
+    assert [step for step, _ in events] == [0, 1, 2]
+    for row, line, (_, event) in zip(table, lines, events, strict=True):
         assert abs(float(row["test-loss"]) - line["test"]["loss"]) < 1e-5
         assert abs(event - line["test"]["loss"]) < 1e-6
+    curve = points(tmp_path / "steps")["train_loss_step"]
+    assert [update for update, _ in curve[:9]] == list(range(1, 10))  # three epochs of three

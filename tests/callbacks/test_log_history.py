@@ -14,17 +14,10 @@ from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils import log
+from tests.callbacks.events import scalars
 from tests.tiny import TinyTrainer
 
 QUIET = {"num_epochs": 2, "progress": False}
-
-
-def scalars(folder: Path) -> dict[str, list[float]]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return {tag: [one.value for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def callbacks(folder: Path, **options: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -73,3 +74,42 @@ def test_check_without_data_is_an_error_of_the_config(capsys):
     Path("config.yaml").write_text("train_data: absent\n")
     assert main(["check", "config.yaml"]) == 2
     assert "absent" in capsys.readouterr().err
+
+
+def log_of(folder: Path, accuracies: list[float]) -> Path:
+    folder.mkdir(parents=True)
+    rows = [
+        {"epoch": epoch, "lr": 0.1, "train": {"loss": 1.0}, "test": {"Acc": accuracy}}
+        for epoch, accuracy in enumerate(accuracies)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / "run.json").write_text('{"monitor": {"indicator": "Acc", "mode": "max"}}')
+    return folder
+
+
+def test_plot_draws_one_run_or_compares_several(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    first = log_of(tmp_path / "first" / "log", [50.0, 70.5, 60.0])
+    second = log_of(tmp_path / "second", [80.0])
+    assert main(["plot", str(first.parent)]) == 0
+    assert Path("curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "first: 3 epochs, best Acc 70.5 in epoch 1\ncurves.png" in capsys.readouterr().out
+    assert main(["plot", str(first), str(second), "--out", "out/both.svg"]) == 0
+    assert "<svg" in Path("out/both.svg").read_text()
+    assert "second: 1 epoch, best Acc 80 in epoch 0" in capsys.readouterr().out
+
+
+def test_plot_tells_runs_of_the_same_name_apart(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    runs = [str(log_of(tmp_path / place / "run" / "log", [1.0])) for place in ("a", "b")]
+    assert main(["plot", *runs]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{run}: 1 epoch, best" in out for run in runs)
+
+
+def test_plot_says_what_is_wrong_with_code_2(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(["plot", "absent"]) == 2
+    assert "There is no run 'absent'" in capsys.readouterr().err
+    assert main(["plot", str(log_of(tmp_path / "run", [1.0])), "--out", "curves.xyz"]) == 2
+    assert "no format 'xyz'" in capsys.readouterr().err

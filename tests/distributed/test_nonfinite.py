@@ -64,4 +64,6 @@ def test_one_process_saves_nothing_either(tmp_path: Path, log_freq: int, step: i
     ended = stopped(str(tmp_path), log_freq, step)
     assert ended["message"].startswith(f"The loss 'sour' became nan at epoch 0, step {step}. ")
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"run.json"}
+    assert "run.json" in left
+    assert not left & {"results.csv", "metrics.jsonl"}
+    assert not list(tmp_path.glob("*.pth"))

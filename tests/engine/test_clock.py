@@ -16,6 +16,7 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.engine import base, clock, starving
 from basetrainer.engine.clock import Clock, told
 from basetrainer.engine.starving import advice, hidden_wait
@@ -101,7 +102,7 @@ def test_every_second_belongs_to_one_part(hands, tmp_path):
     class Teller(Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             assert self.engine is not None
-            told_parts.append(self.engine.clock.epoch)
+            told_parts.append(self.engine.run_clock.epoch)
 
     made = slow_trainer(hands, [SlowCallback(hands), Teller()], sample=1.0, step=2.0)
     saver = SlowSave(made.model, made.optimizer, tmp_path, 2)
@@ -112,9 +113,27 @@ def test_every_second_belongs_to_one_part(hands, tmp_path):
     test = 12 * 1.0 + 3 * 2.0 + 3 * 0.25
     first = {"data": 12.0, "step": 6.0, "callbacks": 1.5, "test": test, "checkpoints": 0.0}
     assert told_parts == [first, {**first, "checkpoints": 7.0}]
-    run = made.clock.measure_run(made)
+    run = made.run_clock.measure_run(made)
     assert sum(run.values()) == pytest.approx(hands.now)
     assert run["checkpoints"] == 14.0
+
+
+def test_checkpoints_to_go_on_from_count_as_such(hands, tmp_path, monkeypatch):
+    write = CheckpointStore.write
+
+    def slow(self: CheckpointStore, *args: Any, **kwargs: Any) -> None:
+        hands.spend(3.0)
+        write(self, *args, **kwargs)
+
+    monkeypatch.setattr(CheckpointStore, "write", slow)
+    cfg = {"resume": "auto", "work_dir": str(tmp_path), "save_every_updates": 2}
+    made = slow_trainer(hands, [SlowCallback(hands)], sample=1.0, step=2.0, **cfg)
+    made.run()  # saved after updates 2, 4 and 6, and at both ends of an epoch
+    run = made.run_clock.measure_run(made)
+    assert run["checkpoints"] == 5 * 3.0
+    assert run["callbacks"] == 2 * 1.5
+    assert run["step"] == 2 * 6.0
+    assert sum(run.values()) == pytest.approx(hands.now)
 
 
 def test_a_hook_that_fires_others_counts_once(hands):
@@ -129,9 +148,9 @@ def test_a_hook_that_fires_others_counts_once(hands):
     made = slow_trainer(hands, [Tests(), SlowCallback(hands)], sample=1.0, step=2.0, num_epochs=1)
     made.run()
     inner = 12 * 1.0 + 3 * 2.0 + 3 * 0.25
-    assert made.clock.epoch["callbacks"] == pytest.approx(inner + 1.5)
-    assert made.clock.epoch["data"] == 12.0
-    assert made.clock.epoch["step"] == 6.0
+    assert made.run_clock.epoch["callbacks"] == pytest.approx(inner + 1.5)
+    assert made.run_clock.epoch["data"] == 12.0
+    assert made.run_clock.epoch["step"] == 6.0
 
 
 def test_a_loop_of_the_users_own_is_measured_with_less_detail(hands):
@@ -147,8 +166,8 @@ def test_a_loop_of_the_users_own_is_measured_with_less_detail(hands):
     )
     made.hands, made.seconds = hands, 2.0
     made.run()
-    assert made.clock.epoch["step"] == 12.0 + 6.0
-    assert made.clock.epoch["callbacks"] == 1.5
+    assert made.run_clock.epoch["step"] == 12.0 + 6.0
+    assert made.run_clock.epoch["callbacks"] == 1.5
 
 
 def test_a_second_run_starts_anew(hands):
@@ -156,8 +175,8 @@ def test_a_second_run_starts_anew(hands):
     made.run()
     made.num_epochs = 2
     made.run()
-    assert made.clock.measure_run(made)["data"] == 12.0
-    assert made.clock.measure_run(made)["callbacks"] == 1.5
+    assert made.run_clock.measure_run(made)["data"] == 12.0
+    assert made.run_clock.measure_run(made)["callbacks"] == 1.5
 
 
 def test_the_shares_are_in_the_log_and_the_seconds_in_metrics_jsonl(hands, tmp_path, caplog):
@@ -226,14 +245,16 @@ def test_the_advice_fits_the_loader(given, first_wait, cores, setting):
 
 
 def test_an_accelerator_that_is_behind_hides_the_waits_of_the_host():
-    measured = Clock()
-    measured.num_batches, measured.num_log_points = 100, 5
-    made: Any = TinyTrainer(QUIET)
-    measured.device_wait = 5 * 0.7  # it has work for a long while at each log point
+    measured, made = Clock(), TinyTrainer(QUIET)
+    measured.num_batches = 100
+    guard = made.guard
+    assert guard is not None
+    guard.num_checks = 5
+    guard.seconds = 5 * 0.7  # it has work for a long while at each log point
     assert hidden_wait(made, measured) == 0.0  # a CPU has done what was asked when a call returns
     made.device = torch.device("meta")
     assert hidden_wait(made, measured) > 100 * 0.6
-    measured.device_wait = 5 * 0.01  # it has kept up, and waits for the loader too
+    guard.seconds = 5 * 0.01  # it has kept up, and waits for the loader too
     assert hidden_wait(made, measured) == pytest.approx(3.0)
-    made.config = types.SimpleNamespace(on_nonfinite="ignore")
+    made.guard = None
     assert hidden_wait(made, measured) == float("inf")

@@ -15,7 +15,7 @@ from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
 from basetrainer.errors import ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
-from tests.callbacks.test_log_history import scalars
+from tests.callbacks.events import scalars
 from tests.tiny import TinyTrainer, Tracer, tiny_data
 
 QUIET = {"num_epochs": 2, "progress": False}

@@ -13,7 +13,6 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRand
 
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
-from basetrainer.data.loader import seed_loader
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
@@ -270,15 +269,10 @@ def test_test_takes_a_state_dict_as_it_takes_a_file():
     assert trainer.test({"model": state}) == {"Acc": 100.0}
 
 
-def test_workers_of_each_rank_draw_other_numbers_and_follow_the_runs_seed():
-    seeds = set()
-    for seed in (1, 2):
-        for rank in (0, 1):
-            loader = EngineTrainer.build_dataloader(tiny_data(), 4, 0)
-            seed_loader(loader, seed, rank)
-            seeds.add(loader.generator.initial_seed())
-            assert getattr(loader.sampler, "seed") == seed  # noqa: B009
-    assert len(seeds) == 4
+def test_the_loaders_follow_the_runs_seed():
+    trainer = TinyTrainer({**QUIET, "seed": 7})
+    assert trainer.train_loader.seed == trainer.test_loader.seed == 7
+    assert trainer.train_loader.sampler.seed == 7
 
 
 def test_evaluation_is_in_eval_mode_without_gradients_and_training_in_train_mode():

@@ -1,0 +1,68 @@
+"""EventFolder: one folder of TensorBoard's event files, with one x axis."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class EventFolder:
+    """Writes events into one folder, all values of a step in one event.
+
+    Args:
+        folder: It is made with the first event.
+        purge_step: Events of an earlier run in this folder, from this step on, are hidden.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        self._folder = folder
+        self._purge_step = purge_step
+        self._writer: SummaryWriter | None = None
+
+    @property
+    def writer(self) -> SummaryWriter:
+        """The writer of torch, opened at its first use."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # costs a second of imports
+
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._purge_step)
+        return self._writer
+
+    def add_scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Write the numbers of one step, each under its tag."""
+        self.add([{"tag": tag, "simple_value": value} for tag, value in values.items()], step)
+
+    def add_pictures(self, pictures: Mapping[str, bytes], step: int) -> None:
+        """Write PNG files, each under its tag."""
+        self.add([{"tag": tag, "image": _image(data)} for tag, data in pictures.items()], step)
+
+    def add(self, values: list[dict[str, Any]], step: int | None = None) -> None:
+        """Write one event; each value has the fields of a ``Summary.Value``."""
+        if values:
+            from tensorboard.compat.proto.summary_pb2 import Summary
+
+            summary = Summary(value=[Summary.Value(**value) for value in values])
+            file: Any = self.writer.file_writer
+            file.add_summary(summary, step)
+
+    def flush(self) -> None:
+        """Bring every event to the disk."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _image(data: bytes) -> dict[str, Any]:
+    """Return the fields of a ``Summary.Image``; a PNG has its size in bytes 16 to 24."""
+    width, height = struct.unpack(">II", data[16:24])
+    return {"width": width, "height": height, "colorspace": 4, "encoded_image_string": data}

@@ -1,0 +1,64 @@
+"""LineFile: a text file that grows by whole lines and can be taken back to an earlier epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+class LineFile:
+    """A file with a line per epoch, which several runs may go on with.
+
+    Each line is in the file when :meth:`append` returns, so a killed run loses the current one at
+    most; what it left of that one is cut off when the file is opened again.
+
+    Args:
+        path: The file; it is made with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keep(lambda line: line.endswith(b"\n"))
+
+    def append(self, line: str) -> None:
+        """Add one line, whose end is already there."""
+        # Opened for each line, so that nothing is left in a buffer.
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(line)
+
+    def rewind(self, epoch: int, epoch_of: Callable[[bytes], int | None]) -> None:
+        """Cut the last lines, as far as they tell of ``epoch`` or a later one.
+
+        Args:
+            epoch: The first epoch that is to be trained again.
+            epoch_of: Returns the epoch of a line; None for one that tells of none.
+        """
+
+        def is_earlier(line: bytes) -> bool:
+            told = epoch_of(line)
+            return told is None or told < epoch
+
+        self._keep(is_earlier)
+
+    def _keep(self, is_kept: Callable[[bytes], bool]) -> None:
+        """Cut lines off the end until there is one to keep."""
+        try:
+            lines = self.path.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return
+        size = whole = sum(map(len, lines))
+        while lines and not is_kept(lines[-1]):
+            size -= len(lines.pop())
+        if size < whole:
+            os.truncate(self.path, size)  # in one go: the file is never half cut
+
+
+def put_aside(path: Path) -> None:
+    """Rename a file, if there is one, to the first free of ``NAME-1``, ``NAME-2``, ..."""
+    if not path.exists():
+        return
+    number = 1
+    while (kept := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(kept)

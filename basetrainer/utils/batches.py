@@ -1,0 +1,34 @@
+"""What is in a batch and in a network's outputs: images, labels, logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def labels_of(inputs: Any) -> Any:
+    """Return the labels of a batch: its entry ``label`` if it is a dict, else its second part."""
+    return inputs["label"] if isinstance(inputs, Mapping) else inputs[1]
+
+
+def logits_of(outputs: Any) -> Any:
+    """Return the logits among a network's outputs: the first part of a tuple or list."""
+    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+
+
+def images_of(inputs: Any) -> Tensor | None:
+    """Return the first tensor of a batch that holds images, None if there is none.
+
+    Args:
+        inputs: Images have the shape ``(N, C, H, W)`` with one or three channels C.
+    """
+    if isinstance(inputs, Tensor):
+        return inputs if inputs.ndim == 4 and inputs.shape[1] in (1, 3) else None
+    parts: Iterable[Any] = ()
+    if isinstance(inputs, Mapping):
+        parts = inputs.values()
+    elif isinstance(inputs, (list, tuple)):
+        parts = inputs
+    return next((found for part in parts if (found := images_of(part)) is not None), None)
