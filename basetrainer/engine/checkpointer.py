@@ -121,8 +121,13 @@ class Checkpointer:
             NonFiniteError: If a loss was NaN and ``on_nonfinite`` is ``raise``; nothing is saved.
             StorageError: If it cannot be written.
         """
+        self._engine.check_finite()
+        with self._engine.run_clock.counting("checkpoints", self._engine):
+            self._save(at_epoch_end)
+
+    def _save(self, at_epoch_end: bool) -> None:
+        """Write a checkpoint of weights that are known to be good."""
         engine = self._engine
-        engine.check_finite()
         self._plan()
         tree = collect(engine, self._logs)
         if not engine.context.is_main:
