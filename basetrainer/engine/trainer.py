@@ -29,6 +29,7 @@ from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.models.structure import structure_in, structure_of
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
     load_state_dict,
@@ -257,7 +258,9 @@ class EngineTrainer(Engine):
         try:
             load_full_state(self.model, state)
         except RuntimeError as error:
-            raise CheckpointError(f"The weights do not fit the model: {error}") from error
+            is_pruned = structure_in(state) and structure_in(state) != structure_of(self.model)
+            hint = " They are of a pruned network: give the file as finetune." if is_pruned else ""
+            raise CheckpointError(f"The weights do not fit the model.{hint} {error}") from error
 
 
 def _missing(trainer: EngineTrainer, method: str) -> str:
