@@ -30,6 +30,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.models.structure import structure_in, structure_of
+from basetrainer.utils.config_dict import get
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
     load_state_dict,
@@ -81,6 +82,12 @@ class EngineTrainer(Engine):
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
         self.model = self._prepare(self.build_model(cfg, **kwargs))
+        if get(cfg, "use_prune") and not structure_of(self.model):
+            logger.warning(
+                "use_prune: True, but %s.build_model returned a network that is not pruned. Let it "
+                "call basetrainer.pruning.pipeline.prune_by_config(model, cfg).",
+                type(self).__name__,
+            )
         self.criterion = self.build_criterion(cfg, **kwargs)
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(self.device)
