@@ -10,6 +10,7 @@ from basetrainer.callbacks.early_stop import EarlyStop
 from basetrainer.callbacks.ema import EMA
 from basetrainer.callbacks.keep_zeros import KeepZeros
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.callbacks.profiler import Profiler
 from basetrainer.callbacks.slim import Slim
 from basetrainer.callbacks.time_limit import TimeLimit
 from basetrainer.engine.base import Base
@@ -35,6 +36,8 @@ def add_default_callbacks(
         wanted.append(EarlyStop(config.early_stop, config.early_stop_indicator))
     if config.max_minutes is not None:
         wanted.append(TimeLimit(config.max_minutes))
+    if config.profile_steps:
+        wanted.append(Profiler(config.profile_steps))
     missing = [one for one in wanted if not any(isinstance(own, type(one)) for own in callbacks)]
     is_saver = [isinstance(one, ModelCheckpoint) for one in callbacks]
     place = is_saver.index(True) if any(is_saver) else len(callbacks)

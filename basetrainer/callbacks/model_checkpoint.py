@@ -12,7 +12,7 @@ from torch import nn
 
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
-from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
@@ -117,6 +117,7 @@ class ModelCheckpoint(Callback):
                 ", ".join(behind),
             )
 
+    @counts_as("checkpoints")
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write what is due."""
         figure = self._read_figure(logs)
@@ -149,6 +150,7 @@ class ModelCheckpoint(Callback):
                 self.logger.info("save best_model:%s", path, extra={"file_only": True})
             self._files.forget()
 
+    @counts_as("checkpoints")
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Write the weights of a run that was stopped within an epoch."""
         engine = self.engine

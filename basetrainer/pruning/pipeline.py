@@ -38,7 +38,8 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
     ``use_prune``, ``finetune``, ``sparsity``, ``num_epochs`` and the folders of that stage, whose
     ``build_model`` loads ``finetune`` and, if ``use_prune``, prunes (see
     :func:`prune_by_config`). The pruned stages go into sub-folders of
-    the first one's, where ``pruning.md`` is too. Each starts from the best weights so far.
+    the first one's, where ``pruning.md`` is too. Each starts from the best weights so far. With
+    ``resume: auto`` a call that was ended goes on where it was: in the stage, and in its epoch.
 
     Args:
         make_trainer: The class of the trainer, or what else makes one from a configuration.
@@ -61,7 +62,10 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
     trainer = make_trainer(first)
     shape = sample_shape(unwrap(trainer.model), get(cfg, "input_size"))
     prune_as(trainer.model, shape, options, level=logging.DEBUG)  # or say now that it cannot be
-    report = PruningReport(Path(create_dir(get(first, "work_dir") or ".")), options)
+    folder = Path(create_dir(get(first, "work_dir") or "."))
+    report = PruningReport(folder, options, goes_on=trainer.config.resume != "never")
+    if trainer.is_main_process:
+        report.write(is_finished=False)
     logs: Logs = {}
     if weights:
         _report(report, "before", trainer, shape, weights)
@@ -95,6 +99,7 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
         weights = _trained(trainer, settings)
         _report(report, f"trained on{which}", trainer, shape, weights, load=True)
     if trainer.is_main_process:
+        report.write(is_finished=True)
         report.to_tensorboard(Path(get(first, "log_dir") or report.folder))
         logger.info("%s", report)
     return logs
@@ -157,8 +162,8 @@ def _report(
     load: bool = False,
 ) -> None:
     """Test a stage's network and add it to the report."""
-    test: Metrics = {}
-    if trainer.test_loader is not None:
+    test: Metrics = dict(report.known.get(stage, {}))
+    if not test and trainer.test_loader is not None:
         test = trainer.test(weights if load else None)
     if trainer.is_main_process:
         report.add(stage, unwrap(trainer.model), shape, test, weights)
