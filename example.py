@@ -4,6 +4,7 @@
     python example.py --config_file my.yaml --num_epochs 30
     python example.py --gpu_id 0 1 --distributed               # one process for each id
     python example.py --train_data my/train --test_data my/test --input_size 224 224
+    python example.py --use_prune --sparsity 0.5               # train, prune, train on
 
 Flags typed on the command line win over the file, the file wins over configs/config.yaml.
 """
@@ -26,6 +27,7 @@ from basetrainer.datasets.mixing import get_collate
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.models.freeze import freeze
 from basetrainer.models.summary import model_summary
+from basetrainer.pruning.pipeline import prune_and_train, prune_by_config
 from basetrainer.utils import log, setup_config, torch_tools
 
 DIGITS = Path("data/digits")
@@ -75,6 +77,7 @@ class ClassificationTrainer(bt.EngineTrainer):
         model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
         if cfg.finetune:
             torch_tools.load_pretrained_model(model, cfg.finetune)
+        model = prune_by_config(model, cfg) if cfg.use_prune else model
         if cfg.freeze:
             freeze(model, cfg.freeze)
         return self.build_model_parallel(model, cfg.gpu_id, distributed=cfg.distributed)
@@ -91,20 +94,13 @@ class ClassificationTrainer(bt.EngineTrainer):
         scheduler = bt.get_scheduler(
             cfg.scheduler, self.optimizer, cfg.lr, cfg.num_epochs, self.num_steps, **more
         )
+        saving = {"epochs": cfg.num_epochs, "model_nums": 1, "indicator": "Accuracy"}
         return [
             bt.LossesRecorder(),
             bt.AccuracyRecorder(cfg.class_name, "Accuracy", f"{cfg.work_dir}/confusion_matrix"),
             scheduler,
             bt.LogHistory(cfg.log_dir, cfg.log_freq, self.logger, ["loss", "Accuracy"]),
-            bt.ModelCheckpoint(
-                self.model,
-                self.optimizer,
-                model_dir=cfg.model_dir,
-                epochs=cfg.num_epochs,
-                model_nums=1,
-                indicator="Accuracy",
-                logger=self.logger,
-            ),
+            bt.ModelCheckpoint(self.model, self.optimizer, cfg.model_dir, **saving),
         ]
 
 
@@ -117,12 +113,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--input_size", type=int, nargs=2, metavar=("W", "H"))
     parser.add_argument("--gpu_id", type=int, nargs="+")
     parser.add_argument("--milestones", type=int, nargs="*")
-    texts = ("work_dir", "resume", "finetune", "net_type", "optim_type", "loss_type", "scheduler")
-    for name in texts:
+    for name in ("work_dir", "resume", "finetune", "net_type", "prune_mod"):
+        parser.add_argument(f"--{name}")
+    for name in ("optim_type", "loss_type", "scheduler"):
         parser.add_argument(f"--{name}")
     for name in ("num_epochs", "batch_size", "num_workers", "log_freq", "seed"):
         parser.add_argument(f"--{name}", type=int)
-    for name in ("lr", "momentum", "weight_decay", "num_warn_up"):
+    for name in ("lr", "momentum", "weight_decay", "num_warn_up", "sparsity"):
         parser.add_argument(f"--{name}", type=float)
     for name in ("distributed", "pretrained", "use_prune"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -135,6 +132,8 @@ def main(cfg: Any) -> Any:
     train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data or []
     if DIGITS / "train" in map(Path, train_data):
         write_digits(DIGITS)
+    if cfg.use_prune:
+        return prune_and_train(ClassificationTrainer, cfg)
     return ClassificationTrainer(cfg).run()
 
 

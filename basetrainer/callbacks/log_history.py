@@ -23,7 +23,9 @@ from basetrainer.callbacks.run_info import write_run_info
 from basetrainer.callbacks.step_curves import StepCurves
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
+from basetrainer.engine.clock import told
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.progress import duration
 from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.file_utils import create_dir
 
@@ -92,7 +94,7 @@ class LogHistory(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the files, where a run goes on at the right place, and write ``run.json``."""
         engine = self.engine
-        self._best = self._find_monitor()
+        self._best, self._best_before = self._find_monitor(), {}
         if not self.is_main_process:
             return
         self._jsonl = MetricsJsonl(self.log_dir / "metrics.jsonl")
@@ -153,13 +155,17 @@ class LogHistory(Callback):
         seconds = time.monotonic() - self._epoch_start
         num_epochs = self.engine.num_epochs if self.engine is not None else 0
         self.logger.info("%s", epoch_line(epoch, num_epochs, logs, seconds, is_best=bool(best)))
+        times = self.engine.run_clock.epoch if self.engine is not None else {}
+        if times:
+            self.logger.info("time epoch:%03d,%s", epoch, told(times), extra={"file_only": True})
         self.indicators = self.indicators or _figure_names(logs)
         if self._csv is None:
             test_sets = _test_sets(self.engine)
             self._csv = ResultsCsv(self.log_dir / "results.csv", self.indicators, test_sets)
         self._csv.append(epoch, logs)
         if self._jsonl is not None:
-            self._jsonl.append(epoch, logs, time.monotonic() - self._epoch_start)
+            row = {"time": times, **logs}
+            self._jsonl.append(epoch, row, time.monotonic() - self._epoch_start)
         if self._board is None:
             self._board = Board(self.log_dir)
         self._board.add_epoch(epoch, logs, self.indicators, best)
@@ -167,9 +173,13 @@ class LogHistory(Callback):
             self._pictures.take(self.engine, epoch, is_best=bool(best))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Draw the run, and close the files."""
+        """Draw the run, tell where the time went, and close the files."""
+        engine = self.engine
         if self._pictures is not None and self._csv is not None:
             self._pictures.draw()
+        if self.is_main_process and engine is not None:
+            seconds = engine.run_clock.measure_run(engine)
+            self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
         self._close(has_failed=False)
 
     def on_exception(self, error: BaseException, logs: Logs | None = None) -> None:

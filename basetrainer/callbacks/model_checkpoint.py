@@ -12,7 +12,7 @@ from torch import nn
 
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
-from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
@@ -98,6 +98,11 @@ class ModelCheckpoint(Callback):
         """The figure that is compared."""
         return self.monitor.indicator
 
+    @property
+    def best_model(self) -> Path | None:
+        """The file of the best weights that this run wrote, on the main process; None if none."""
+        return self._files.path_of("best_model")
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Warn of callbacks that come later, whose figures would not be seen."""
         checkpointer = self.engine.checkpointer if self.engine is not None else None
@@ -112,6 +117,7 @@ class ModelCheckpoint(Callback):
                 ", ".join(behind),
             )
 
+    @counts_as("checkpoints")
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write what is due."""
         figure = self._read_figure(logs)
@@ -144,6 +150,7 @@ class ModelCheckpoint(Callback):
                 self.logger.info("save best_model:%s", path, extra={"file_only": True})
             self._files.forget()
 
+    @counts_as("checkpoints")
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Write the weights of a run that was stopped within an epoch."""
         engine = self.engine

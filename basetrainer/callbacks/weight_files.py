@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from basetrainer.callbacks.monitor import Monitor
+from basetrainer.checkpoint.tree import size_of
 from basetrainer.utils.file_utils import link_or_copy, write_atomically
 
 _NAMED = re.compile(r"_(\d{3,})(?:_(-?[\d.]+|-?inf))?\.pth$")
@@ -53,6 +54,10 @@ class WeightFiles:
         self._own[kind] = path
         return path
 
+    def path_of(self, kind: str) -> Path | None:
+        """Return the file of a kind that the next one replaces; None if there is none yet."""
+        return self._own.get(kind)
+
     def remove_worse(self, kept: Path, figure: float, monitor: Monitor) -> None:
         """Remove the best models of earlier runs in this folder that are worse than this one."""
         for path in self.folder.glob("best_model_*.pth"):
@@ -75,5 +80,9 @@ class WeightFiles:
 
 
 def save(path: Path, state: Any) -> None:
-    """Write a state, whole or not at all."""
-    write_atomically(path, lambda file: torch.save(state, file))
+    """Write a state, whole or not at all.
+
+    Raises:
+        StorageError: If there is no room for it.
+    """
+    write_atomically(path, lambda file: torch.save(state, file), size_of(state))

@@ -27,6 +27,7 @@ from basetrainer.engine.resume import (
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
 from basetrainer.engine.state import Restored, callback_states, collect
 from basetrainer.errors import ConfigError, Preempted, StorageError
+from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
 from basetrainer.utils.run_folder import CHECKPOINTS
@@ -120,8 +121,13 @@ class Checkpointer:
             NonFiniteError: If a loss was NaN and ``on_nonfinite`` is ``raise``; nothing is saved.
             StorageError: If it cannot be written.
         """
+        self._engine.check_finite()
+        with self._engine.run_clock.counting("checkpoints", self._engine):
+            self._save(at_epoch_end)
+
+    def _save(self, at_epoch_end: bool) -> None:
+        """Write a checkpoint of weights that are known to be good."""
         engine = self._engine
-        engine.check_finite()
         self._plan()
         tree = collect(engine, self._logs)
         if not engine.context.is_main:
@@ -141,6 +147,7 @@ class Checkpointer:
             config=plain_config(engine.cfg),
             figure=figure,
             larger_is_better=larger_is_better,
+            structure=structure_of(engine.model),
             ended=engine.requests.stop_reason if engine.requests.stop_is_final else None,
             resumed_from=self._resumed_from,
         )

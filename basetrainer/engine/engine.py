@@ -15,6 +15,7 @@ from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer, run_folder
+from basetrainer.engine.clock import Clock
 from basetrainer.engine.failure import explained
 from basetrainer.engine.progress import Progress
 from basetrainer.engine.requests import Requests
@@ -51,6 +52,7 @@ class Engine(Step):
         requests: Who asked the run to stop, and why.
         training_data: Where in ``train_loader`` the run is.
         checkpointer: Saves the run, so that it can go on; None if ``resume`` is ``never``.
+        run_clock: Where the time goes.
         test_weights: Makes the context in which weights are tested and saved; a callback that
             averages weights sets it.
 
@@ -73,6 +75,7 @@ class Engine(Step):
         self._restored: Restored | None = None
         self.training_data = TrainingData(self.config.steps_per_epoch)
         self._screen = Progress()
+        self.run_clock = Clock()
 
     @property
     def listeners(self) -> Sequence[Base]:
@@ -125,8 +128,10 @@ class Engine(Step):
         if self.requests.settle() >= STOP and self.position.step != length(dataset):
             return
         is_due = (epoch + 1) % self.config.test_every == 0 or epoch + 1 == self.num_epochs
-        self._evaluate(self.test_loader if is_due else None, logs)
+        with self.run_clock.counting("test", self):
+            self._evaluate(self.test_loader if is_due else None, logs)
         self.position.epoch, self.position.step = epoch + 1, 0
+        self.run_clock.end_epoch(self)
         self.on_epoch_end(epoch, logs)
         request = self.requests.settle()
         if self.checkpointer is not None:
@@ -227,6 +232,7 @@ class Engine(Step):
                     f"at the end of __init__, and return it from build_{name}."
                 )
         self._abandon_step()
+        self.run_clock, self.hook_seconds = Clock(), 0.0
         self.position.epoch, self.position.step = max(self.position.epoch, self.start_epoch), 0
         if self.config.resume != "never" and self.checkpointer is None:
             self.checkpointer = Checkpointer(self, run_folder(self))

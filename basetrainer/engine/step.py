@@ -44,7 +44,8 @@ class Step(Base):
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
         self._updaters: dict[int, Updater] = {}
-        self._guard = NonFiniteGuard() if self.config.on_nonfinite == "raise" else None
+        watches = self.config.on_nonfinite == "raise"
+        self.guard = NonFiniteGuard(self.context) if watches else None
 
     def train_step(self, inputs: Any) -> tuple[Any, Any]:
         """Learn from one batch: forward, backward and, at a window's end, the optimizer's step.
@@ -114,8 +115,8 @@ class Step(Base):
             UsageError: If there are several optimizers and none is named.
         """
         count = float(batch_size(self.inputs) if count is None else count)
-        if self._guard is not None:
-            self._guard.watch(losses, count, self.epoch, self.position.step)
+        if self.guard is not None:
+            self.guard.watch(losses, count, self.epoch, self.position.step)
         if optimizer is None and self._has_several:
             raise UsageError(
                 f"There are several optimizers (a {type(self.optimizer).__name__}). Override "
@@ -183,11 +184,13 @@ class Step(Base):
     def check_finite(self) -> None:
         """Read the losses held since the last log point; called before anything is saved.
 
+        Of several ranks all must call it: if one has seen a bad loss, all raise the same.
+
         Raises:
             NonFiniteError: If one is NaN or infinite, unless ``on_nonfinite`` says otherwise.
         """
-        if self._guard is not None:
-            self._guard.check()
+        if self.guard is not None:
+            self.guard.check()
 
     def updater_states(self) -> list[dict[str, Any]]:
         """Return the state of what steps each optimizer: its gradient scaler, updates left out."""
@@ -208,8 +211,8 @@ class Step(Base):
         for updater in self._updaters.values():
             updater.abandon_window()
         self._window_ends = True
-        if self._guard is not None:
-            self._guard = NonFiniteGuard()
+        if self.guard is not None:
+            self.guard = NonFiniteGuard(self.context)
 
     def _updater(self, optimizer: Optimizer) -> Updater:
         """Return the optimizer's updater, made at its first use."""

@@ -20,10 +20,13 @@ from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
 from basetrainer.utils.batches import labels_of, logits_of
-from basetrainer.utils.file_utils import create_dir, write_atomically
+from basetrainer.utils.file_utils import create_dir, write_or_warn
 
 _HELD_BYTES = 1 << 20
-"""How many bytes of outputs are held before they are counted."""
+"""How many bytes of outputs and labels are held before they are counted."""
+
+_HELD_BATCHES = 256
+"""How many batches are held: small tensors take more memory than their numbers do."""
 
 _MATRIX_CLASSES = 2048
 """Up to how many classes there is a confusion matrix; it then takes 32 MiB."""
@@ -52,9 +55,10 @@ class ConfusionTally(Tally):
             _check(logits, labels, self._topk)
         if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
             labels = labels.argmax(1)
+        # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
         self._held.append((logits.detach().clone(), labels.detach().clone()))
-        self._held_bytes += logits.nbytes
-        if self._held_bytes > _HELD_BYTES:
+        self._held_bytes += logits.nbytes + labels.nbytes
+        if self._held_bytes > _HELD_BYTES or len(self._held) == _HELD_BATCHES:
             self.settle()
 
     def settle(self) -> None:
@@ -203,15 +207,17 @@ class AccuracyRecorder(Recorder):
         return {
             **super().state_dict(),
             "best": {name: monitor.state_dict() for name, monitor in self._monitors.items()},
-            "kept": {name: str(path) for name, path in self._kept.items()},
+            "kept": {name: path.name for name, path in self._kept.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self._kept = {name: Path(path) for name, path in state["kept"].items()}
         for name, best in state["best"].items():
-            self._monitors.setdefault(name, Monitor(self.indicator)).load_state_dict(best)
+            self._monitors[name] = Monitor(self.indicator)
+            self._monitors[name].load_state_dict(best)
+        folder = Path(self.confusion_matrix)
+        self._kept = {name: folder / name / Path(file).name for name, file in state["kept"].items()}
 
     def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""
@@ -223,7 +229,8 @@ class AccuracyRecorder(Recorder):
         writer.writerow(["label\\prediction", *names])
         for name, row in zip(names, matrix.tolist(), strict=True):
             writer.writerow([name, *row])
-        write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8")))
+        if not write_or_warn(path, text.getvalue()):
+            return
         before = self._kept.get(test_set)
         if before is not None and before != path:
             before.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from basetrainer.models.heads import find_head, replace_head
 from basetrainer.models.pretrained import load_pretrained
 from basetrainer.models.registry import find_network
 from basetrainer.models.stems import shrink_stem
+from basetrainer.models.structure import remember_network
 
 
 def get_models(
@@ -78,6 +79,8 @@ def get_models(
             load_pretrained(model, network, pretrained, changed)
         if num_classes is None:
             replace_head(model, None)
+    arguments = {"input_size": size, "num_classes": num_classes, "width_mult": width_mult}
+    remember_network(model, net_type=net_type, **arguments, small_input=small_input, **kwargs)
     return model.train(is_train)
 
 

@@ -1,6 +1,8 @@
-"""The user's model inside a wrapper."""
+"""Names of parameters and modules: lists of them, and what wrappers put in front."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -10,3 +12,9 @@ def unwrapped(model: nn.Module) -> nn.Module:
     inner = getattr(model, "module", None)
     is_wrapper = dict(model.named_children()).keys() == {"module"}
     return inner if is_wrapper and isinstance(inner, nn.Module) else model
+
+
+def shortened(names: Sequence[str], at_most: int = 4) -> str:
+    """Return the first names, and how many more there are, for a message."""
+    shown = ", ".join(names[:at_most])
+    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown

@@ -73,7 +73,7 @@ class Mean:
     def add(self, value: Tensor | float, weight: float | Tensor = 1.0) -> None:
         """Hold one value and over how many things it was averaged (1 by default)."""
         self._values.append(value)
-        self._weights.append(weight)
+        self._weights.append(weight.detach().clone() if isinstance(weight, Tensor) else weight)
 
     def settle(self) -> None:
         """Add what is held to the sums; this reads the device."""
