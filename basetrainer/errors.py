@@ -11,6 +11,7 @@
       +-- StorageError (OSError)        a checkpoint cannot be written
       +-- OutOfMemoryError (MemoryError)  a step needs more memory than there is
       +-- Preempted                     a signal ended the run; started again, it goes on
+      +-- PruningError (RuntimeError)     a network cannot be pruned; it is as it was
       +-- LaunchError (RuntimeError)      a process of the job failed
       +-- MissingExtraError (ImportError) an optional package is not installed
 
@@ -73,6 +74,10 @@ class Preempted(BaseTrainerError):  # noqa: N818 # it is no fault
     exit_code = 75
 
 
+class PruningError(BaseTrainerError, RuntimeError):
+    """A network cannot be pruned as asked; the network that was given is as it was."""
+
+
 class LaunchError(BaseTrainerError, RuntimeError):
     """A process of the job failed; the message is that of the first one that did."""
 
@@ -81,3 +86,9 @@ class MissingExtraError(BaseTrainerError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
     exit_code = 2
+
+
+def first_line(error: BaseException, at_most: int = 160) -> str:
+    """Return the first line of another library's error, for a message: without a full stop."""
+    line = str(error).partition("\n")[0] or type(error).__name__
+    return line.rstrip(".") if len(line) <= at_most else f"{line[:at_most]}..."

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from basetrainer.callbacks.early_stop import EarlyStop
 from basetrainer.callbacks.ema import EMA
+from basetrainer.callbacks.keep_zeros import KeepZeros
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.callbacks.profiler import Profiler
+from basetrainer.callbacks.slim import Slim
 from basetrainer.callbacks.time_limit import TimeLimit
 from basetrainer.engine.base import Base
 from basetrainer.engine.config import EngineConfig
+from basetrainer.models.structure import structure_of
 
 
-def add_default_callbacks(callbacks: Sequence[Base], config: EngineConfig) -> list[Base]:
-    """Return the callbacks with those that ``config`` asks for, before ModelCheckpoint.
+def add_default_callbacks(
+    callbacks: Sequence[Base], config: EngineConfig, model: nn.Module
+) -> list[Base]:
+    """Return the callbacks with those that ``config`` or the model need, before ModelCheckpoint.
 
     A kind of callback that the user already gave is not added.
     """
     wanted: list[Base] = []
+    if structure_of(model).get("zeros"):
+        wanted.append(KeepZeros())
+    if config.slim_lambda is not None:
+        wanted.append(Slim(config.slim_lambda))
     if config.ema_decay is not None:
         wanted.append(EMA(config.ema_decay))
     if config.early_stop is not None:

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from basetrainer._logs import Logs, metrics_by_set
@@ -16,8 +15,9 @@ from basetrainer._names import nearest
 from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.weight_files import WeightFiles, save
-from basetrainer.checkpoint.tree import is_finite
+from basetrainer.checkpoint.tree import is_finite, read_tree
 from basetrainer.distributed.strategy import full_state, load_full_state
+from basetrainer.engine.state import check_model
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
@@ -97,6 +97,11 @@ class ModelCheckpoint(Callback):
     def indicator(self) -> str:
         """The figure that is compared."""
         return self.monitor.indicator
+
+    @property
+    def best_model(self) -> Path | None:
+        """The file of the best weights that this run wrote, on the main process; None if none."""
+        return self._files.path_of("best_model")
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Warn of callbacks that come later, whose figures would not be seen."""
@@ -187,16 +192,21 @@ class ModelCheckpoint(Callback):
         try:
             load_full_state(model, state, strict=strict)
         except RuntimeError as error:
+            check_model(state, full_state(model), str(path))  # says it in one line
             raise CheckpointError(f"{path} does not fit the model: {error}") from error
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            found = read_tree(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}.") from error
         if "epoch" not in found:
             return model, optimizer, 0
-        if optimizer is not None and found.get("optimizer"):
-            try:
+        try:
+            start_epoch = int(found["epoch"]) + 1
+            if optimizer is not None and found.get("optimizer"):
                 load_optimizer_state(optimizer, found["optimizer"])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
-        return model, optimizer, int(found["epoch"]) + 1
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
+        return model, optimizer, start_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best figure so far, and the files that the next ones replace."""

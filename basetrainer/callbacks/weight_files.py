@@ -53,6 +53,10 @@ class WeightFiles:
         self._own[kind] = path
         return path
 
+    def path_of(self, kind: str) -> Path | None:
+        """Return the file of a kind that the next one replaces; None if there is none yet."""
+        return self._own.get(kind)
+
     def remove_worse(self, kept: Path, figure: float, monitor: Monitor) -> None:
         """Remove the best models of earlier runs in this folder that are worse than this one."""
         for path in self.folder.glob("best_model_*.pth"):

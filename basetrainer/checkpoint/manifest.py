@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,6 @@ FORMAT = 1
 """Grows when files of this version can no longer be read by the one before."""
 
 _BARE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-MAX_BYTES = 64 << 20
-"""A manifest is a few kB; larger files are not read."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,7 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Return the file's content; its last entry is a hash of the others."""
         values = dataclasses.asdict(self)
-        values["sha256"] = _own_hash(values)
-        return json.dumps(values, indent=1, sort_keys=True).encode()
+        return _encoded(values, _own_hash(values))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
@@ -81,7 +79,8 @@ class Manifest:
             number = values["format"]
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise CheckpointError("is cut off or no manifest") from error
-        if not is_whole:
+        # The bytes count as well: 1e-05 and 1E-05 are the same number.
+        if not is_whole or data != _encoded(values, own_hash):
             raise CheckpointError("is not as it was written")
         if number != FORMAT:
             raise CheckpointError(
@@ -95,7 +94,28 @@ class Manifest:
         for name in files:
             if not _BARE_NAME.fullmatch(name):
                 raise CheckpointError(f"names the file {name!r}, which is no plain file name")
+        for name, is_right in manifest._checks():
+            if not is_right:
+                raise CheckpointError(f"has an impossible entry {name!r}")
         return manifest
+
+    def _checks(self) -> Iterator[tuple[str, bool]]:
+        """Yield whether each entry is of its type: who writes a hash can write anything."""
+        numbers = self.position.values() if type(self.position) is dict else ()
+        yield "position", "update" in self.position and all(type(one) is int for one in numbers)
+        for entry in self.files.values():
+            yield "files", type(entry.bytes) is int and type(entry.sha256) is str
+        yield "figure", self.figure is None or type(self.figure) in (int, float)
+        for name in ("fingerprint", "config"):
+            yield name, type(getattr(self, name)) is dict
+        for name in ("ended", "resumed_from"):
+            yield name, type(getattr(self, name)) in (str, type(None))
+        yield "larger_is_better", type(self.larger_is_better) is bool
+        yield "written", type(self.written) is str
+
+
+def _encoded(values: dict[str, Any], own_hash: str) -> bytes:
+    return json.dumps({**values, "sha256": own_hash}, indent=1, sort_keys=True).encode()
 
 
 def _own_hash(values: dict[str, Any]) -> str:

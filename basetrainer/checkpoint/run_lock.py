@@ -127,6 +127,7 @@ def _lives(holder: dict[str, Any] | None, age: float) -> bool:
 def _parse(text: str) -> dict[str, Any] | None:
     try:
         holder = json.loads(text)
-        return {key: holder[key] for key in ("host", "pid", "process_start", "since")}
-    except (ValueError, KeyError, TypeError):
+        found = {key: holder[key] for key in ("host", "pid", "process_start", "since")}
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return found if type(found["pid"]) is int else None

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
@@ -18,12 +19,17 @@ from typing import IO, Any, cast
 import torch
 
 from basetrainer.checkpoint.hashed_file import HashedFile
-from basetrainer.checkpoint.manifest import MAX_BYTES, FileEntry, Manifest
-from basetrainer.checkpoint.tree import check_loaded, size_of
+from basetrainer.checkpoint.manifest import FileEntry, Manifest
+from basetrainer.checkpoint.tree import read_tree, size_of
 from basetrainer.errors import CheckpointError, StorageError
 from basetrainer.utils.file_utils import create_dir, link_or_copy
 from basetrainer.utils.posix import sync_folder
-from basetrainer.utils.run_folder import MANIFEST, checkpoint_name, checkpoint_paths
+from basetrainer.utils.run_folder import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    checkpoint_name,
+    checkpoint_paths,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -130,16 +136,10 @@ class CheckpointStore:
         Raises:
             CheckpointError: If it cannot be read.
         """
-        file = path / STATE
         try:
-            tree = torch.load(file, map_location="cpu", weights_only=True)
-            check_loaded(tree)
+            return read_tree(path / STATE)
         except CheckpointError as error:
-            raise CheckpointError(f"{file} is no checkpoint of ours: {error}.") from error
-        except Exception as error:
-            first = str(error).partition("\n")[0]
-            raise CheckpointError(f"{file} cannot be read: {first}") from error
-        return tree
+            raise CheckpointError(f"{path / STATE} cannot be read: {error}.") from error
 
     def clean(self) -> None:
         """Remove what a killed run left half-written or half-removed; nobody else may run."""
@@ -255,8 +255,15 @@ def _write_file(path: Path, tree: Any) -> FileEntry:
     return FileEntry(hashed.num_bytes, hashed.sha256)
 
 
+def _check_is_plain(file: Path) -> None:
+    """Refuse links, which lead elsewhere, and pipes and devices, which have no end."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise CheckpointError("is no plain file")
+
+
 def _read_manifest(file: Path) -> Manifest:
-    if file.stat().st_size > MAX_BYTES:
+    _check_is_plain(file)
+    if file.stat().st_size > MAX_MANIFEST_BYTES:
         raise CheckpointError("is far too large for a manifest")
     manifest = Manifest.from_bytes(file.read_bytes())
     if STATE not in manifest.files:
@@ -265,6 +272,7 @@ def _read_manifest(file: Path) -> Manifest:
 
 
 def _verify_file(path: Path, entry: FileEntry) -> None:
+    _check_is_plain(path)
     size = path.stat().st_size
     if size != entry.bytes:
         raise CheckpointError(f"has {size:,} bytes, but {entry.bytes:,} were written")

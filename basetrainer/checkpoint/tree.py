@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from basetrainer._tensor_file import check_attributes, read_tensor_file
 from basetrainer.errors import CheckpointError, UsageError
 
 _VALUES = (
@@ -36,6 +38,9 @@ _MENDS = {
 """What to write in place of a type that cannot be read back, by the type's name."""
 
 
+_PLAIN_TENSOR = "Write x.to_dense() or x.contiguous() in its place."
+
+
 def check_tree(tree: Any, at: str) -> None:
     """Refuse what ``torch.load(weights_only=True)`` could not read back.
 
@@ -50,7 +55,11 @@ def check_tree(tree: Any, at: str) -> None:
         UsageError: For the first value of another type; names its place and the mend.
     """
     kind = type(tree)
-    if kind in _VALUES or kind in (Tensor, nn.Parameter):
+    if kind in _VALUES:
+        return
+    if kind in (Tensor, nn.Parameter):
+        if (fault := _fault(tree)) is not None:
+            raise UsageError(f"{at} {fault}, so it could not be loaded again. {_PLAIN_TENSOR}")
         return
     if kind in (dict, OrderedDict):
         for key, value in tree.items():
@@ -88,23 +97,78 @@ def tensors_of(tree: Any) -> Iterator[tuple[str, Tensor]]:
                 yield f"[{number}]{place}", tensor
 
 
-def check_loaded(tree: Any) -> None:
-    """Refuse tensors that say to be larger than the numbers they hold.
-
-    A file of 2 kB can declare a tensor of 10^12 elements that all share one number; copying or
-    converting it would take all memory. Nothing that we write is so.
+def read_tree(file: Path) -> Any:
+    """Return the tree in a file, on the CPU.
 
     Raises:
-        CheckpointError: For the first such tensor; names its place.
+        CheckpointError: If it cannot be read or says to be larger than it is; says why ("it is cut
+            off").
     """
+    tree = read_tensor_file(file)
+    check_loaded(tree, file.stat().st_size)
+    return tree
+
+
+def check_loaded(tree: Any, num_bytes: int = 0) -> None:
+    """Refuse a tree that says to be larger than what was read; nothing that we write is so.
+
+    A file of 2 kB can declare a tensor of 10^12 elements that all share one number, or a list of
+    lists of lists ... that are all the same one: copying it would take all memory, or for ever.
+
+    Args:
+        tree: As it was loaded.
+        num_bytes: Of the file.
+
+    Raises:
+        CheckpointError: Names the place, as above.
+    """
+    if _weight(tree) > _MAX_SHARED + num_bytes:
+        raise CheckpointError("it holds lists or dicts that are nested too often")
     for place, tensor in tensors_of(tree):
-        if tensor.layout is not torch.strided:
-            raise CheckpointError(f"the tensor at {place} is {tensor.layout}, not a plain one")
-        if tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise CheckpointError(
-                f"the tensor at {place} has the shape {tuple(tensor.shape)}, but holds only "
-                f"{tensor.untyped_storage().nbytes()} bytes"
-            )
+        if (fault := _fault(tensor)) is not None:
+            raise CheckpointError(f"the tensor at {place} {fault}")
+    if num_bytes and size_of(tree) > num_bytes:
+        raise CheckpointError("it holds tensors that say to be larger than the file")
+
+
+def _fault(tensor: Tensor) -> str | None:
+    """Say why a tensor is not one whose numbers all stand in its storage; None if it is."""
+    if tensor.is_meta:
+        return "has no numbers"
+    if tensor.layout is not torch.strided:
+        return f"is {tensor.layout}"
+    held = tensor.untyped_storage().nbytes()
+    if tensor.nbytes > held:
+        return f"has the shape {tuple(tensor.shape)}, but holds only {held} bytes"
+    return None
+
+
+_MAX_SHARED = 1_000_000
+"""How many values may come from containers that stand in several places."""
+
+
+def _weight(tree: Any) -> float:
+    """Return how many values a tree stands for, shared parts counted each time."""
+    sizes: dict[int, int] = {}
+
+    def weigh(part: Any) -> int:
+        check_attributes(part)
+        if isinstance(part, bytearray):  # whose size is but a number in the file
+            raise CheckpointError("it holds a bytearray")
+        if not isinstance(part, (dict, list, tuple)):
+            return 1
+        if id(part) not in sizes:
+            sizes[id(part)] = 0
+            values = part.values() if isinstance(part, dict) else part
+            sizes[id(part)] = 1 + sum([weigh(value) for value in values])
+        elif not sizes[id(part)]:  # we are inside it
+            raise RecursionError
+        return sizes[id(part)]
+
+    try:
+        return weigh(tree)
+    except RecursionError:
+        return float("inf")
 
 
 def snapshot(tree: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -52,15 +53,22 @@ class WorkerInit:
 
 def _send_the_error(queue: Queue[Any], error: Exception, item: Any) -> None:
     """Send why a batch cannot be sent in its place: else the main process would wait for ever."""
-    number, batch = item
-    if isinstance(batch, ExceptionWrapper):
+    is_batch = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], int)
+    if not is_batch:  # in a queue of the dataset's own
+        _print_the_error(error, item)
+    elif isinstance(item[1], ExceptionWrapper):
         os._exit(1)  # not even the error can be sent
-    queue.put((number, ExceptionWrapper(where="while a DataLoader worker sent its batch")))
+    else:
+        why = ExceptionWrapper(where="while a DataLoader worker sent its batch")
+        queue.put((item[0], why))
 
 
+_print_the_error = Queue._on_queue_feeder_error  # type: ignore[attr-defined]
 _OWNERS: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 """Which process started the workers of each iterator."""
 
+_WATCHED: set[int] = set()
+"""In which processes workers are ended at the exit."""
 
 _NOT_OURS: list[Any] = []
 """Copies, in a forked process, of its parent's iterators: collected, they would end its workers."""
@@ -73,8 +81,12 @@ def owns_workers(iterator: Any) -> bool:
 
 def own_workers(iterator: Any) -> None:
     """Note that this process has just started the iterator's workers; they end when it exits."""
-    if os.getpid() not in _OWNERS.values():
-        Finalize(None, _stop_all, exitpriority=0)  # before multiprocessing waits for its children
+    # Before torch and multiprocessing, in a process that it started, wait for them at the exit.
+    atexit.unregister(_stop_all)
+    atexit.register(_stop_all)
+    if os.getpid() not in _WATCHED:
+        _WATCHED.add(os.getpid())
+        Finalize(None, _stop_all, exitpriority=0)
     _OWNERS[iterator] = os.getpid()
 
 
@@ -95,9 +107,8 @@ def stop_workers(iterator: Any) -> None:
     if not owns_workers(iterator):
         _NOT_OURS.append(iterator)
         return
-    if getattr(
-        iterator, "_worker_pids_set", False
-    ):  # whom we end is no failure that torch should report
+    # Whom we end is no failure that torch should report.
+    if getattr(iterator, "_worker_pids_set", False):
         signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
         iterator._worker_pids_set = False
     pin_thread = getattr(iterator, "_pin_memory_thread", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from basetrainer.datasets.class_names import ClassList, ClassNames
@@ -48,10 +48,15 @@ def open_dataset(
         on_broken: What a missing or unreadable image does: "raise" or "skip".
 
     Raises:
-        ConfigError: If a path is missing or of no known kind, a label means no class, or both
-            ``class_names`` and ``like`` are given.
+        ConfigError: If there is no path, one is missing or of no known kind, a label means no
+            class, or both ``class_names`` and ``like`` are given.
         DataError: If a list file cannot be read.
     """
+    if not data or isinstance(data, Mapping):
+        raise ConfigError(
+            f"{data!r} names no data: give a folder of class folders, a .txt or .csv list, or "
+            "several of them in a list. (Only test_data may have sets by name.)"
+        )
     if class_names is not None and like is not None:
         raise ConfigError("Both class_names and like are given: give one, they say the same.")
     classes = like.index.classes if like is not None else None

@@ -104,8 +104,8 @@ def get_transforms(
     input_size: Sequence[int] | None = None,
     *,
     train: bool = True,
-    mean: Sequence[float] | None = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: float | Sequence[float] | None = IMAGENET_MEAN,
+    std: float | Sequence[float] = IMAGENET_STD,
 ) -> TransformChain:
     """Build transforms by name.
 
@@ -118,11 +118,11 @@ def get_transforms(
             :data:`STEPS` or torchvision's class names in any letter case, with torchvision's
             arguments (whose sizes are ``[H, W]``). Alone, a name of :data:`PRESETS` means that
             preset. "mixup" and "cutmix" are left to ``get_collate``. None, or nothing but mixes:
-            "train" or "test".
+            "train" or "test"; an empty list is no step but the resize.
         input_size: ``[W, H]`` in pixels, as in configuration files; None leaves sizes alone.
         train: Whether it is for training; chooses what ``None`` means.
-        mean: Of each channel, scale 0 to 1; None leaves the images uint8.
-        std: Of each channel, scale 0 to 1.
+        mean: Of each channel, or one for all, scale 0 to 1; None leaves the images uint8.
+        std: Likewise.
 
     Returns:
         A module that pickles: uint8 image ``(3, H, W)`` -> float32 ``(3, H, W)``.
@@ -134,13 +134,14 @@ def get_transforms(
     from torchvision.transforms import v2
 
     size = _size(input_size)
-    steps = [step for step in read_names(names) if step[0] not in MIXES]
-    if not train and len(steps) < len(read_names(names)):
+    asked = read_names(names)
+    steps = [step for step in asked if step[0] not in MIXES]
+    if not train and len(steps) < len(asked):
         raise ConfigError(
             f"Transforms {names!r} mix samples and their labels; that is for training only. "
             f"Remove {' and '.join(MIXES)} from the test transforms."
         )
-    if not steps:
+    if names is None or (asked and not steps):
         steps = read_names("train" if train else "test")
     if size is not None and not any(_OF_SIZE in STEPS[name][1] for name, _ in steps):
         steps.insert(0, ("resize", {}))

@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from basetrainer.distributed.strategy import STRATEGIES, StrategyName
-from basetrainer.errors import ConfigError
 from basetrainer.utils.config_dict import get, origin_of
 from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
-
-_LATER = {
-    "use_prune": (False, "pruning"),
-}
-"""Keys whose work is not in this version, with the value that asks for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +104,9 @@ class EngineConfig:
     async_save: bool = False
     """Whether checkpoints are copied in memory and written while the training goes on."""
 
+    slim_lambda: float | None = None
+    """Weight of an L1 penalty on the scales of BatchNorms, for pruning by them (``Slim``)."""
+
     @classmethod
     def from_cfg(cls, cfg: Any) -> EngineConfig:
         """Pick the engine's keys out of ``cfg`` and check them.
@@ -127,13 +124,6 @@ class EngineConfig:
             value = get(cfg, field.name)
             if value is not None:
                 values[field.name] = _check(field.name, value, origin_of(cfg, field.name))
-        for name, (nothing, what) in _LATER.items():
-            value = get(cfg, name)
-            if value and value != nothing:
-                raise ConfigError(
-                    f"{name}: {value!r} asks for {what}, which this version does not have yet. "
-                    f"Leave the key out."
-                )
         return cls(**values)
 
 
@@ -157,7 +147,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return as_int(name, value, origin, minimum=0) or None
     if name in _COUNTS:
         return as_int(name, value, origin, minimum=1)
-    if name in ("clip_grad_norm", "max_minutes", "save_every_minutes"):
+    if name in ("clip_grad_norm", "max_minutes", "save_every_minutes", "slim_lambda"):
         return as_float(name, value, origin, above=0.0)
     if name == "ema_decay":
         return as_float(name, value, origin, above=0.0, below=1.0)

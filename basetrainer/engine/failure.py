@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from basetrainer.checkpoint.tree import size_of, tensors_of
-from basetrainer.errors import OutOfMemoryError
+from basetrainer.errors import BaseTrainerError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
@@ -33,10 +33,11 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, BaseTrainerError):
+        return False  # it says so itself
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    is_plain = isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError)
-    return is_plain or (isinstance(error, RuntimeError) and bool(_CPU_IS_FULL.search(str(error))))
+    return isinstance(error, RuntimeError) and bool(_CPU_IS_FULL.search(str(error)))
 
 
 def _memory_message(error: BaseException, engine: Engine) -> str:

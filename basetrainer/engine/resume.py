@@ -27,12 +27,15 @@ SAME_SAMPLES = "same samples, bits may differ"
 
 _SHAPING = """
 lr optim_type momentum weight_decay scheduler milestones num_warn_up loss_type
-net_type width_mult input_size rgb_mean rgb_std train_data train_transform resample freeze
+net_type width_mult input_size rgb_mean rgb_std train_transform resample freeze
 small_input accumulate_steps clip_grad_norm amp seed steps_per_epoch on_nonfinite max_skips
 ema_decay channels_last split_params use_prune prune_mod sparsity
 """
 SHAPING: frozenset[str] = frozenset(_SHAPING.split())
 """Settings that decide what the weights become; with another value it is another run."""
+
+_MOVED = ("train_data", "test_data")
+"""Settings that change when a run moves to another machine: that is only warned of."""
 
 _SHARES = ("batch_size", "world_size", "rank")
 """What the data say of one process; the global batch stands for them."""
@@ -153,9 +156,11 @@ def check_changes(origin: Origin, engine: Engine) -> bool:
         )
     for text in shaping:
         logger.warning("resume: changed: %s", text)
-    others = [text for key, text in changes.items() if key not in SHAPING and key != "resume"]
-    for text in others:
-        logger.debug("resume: changed: %s", text)
+    for key, text in changes.items():
+        if key not in SHAPING:
+            logger.log(
+                logging.WARNING if key in _MOVED else logging.DEBUG, "resume: changed: %s", text
+            )
     return bool(shaping)
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MISFITS = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError)
+"""What loading a state that does not fit can raise."""
+
 
 def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     """Return all that the run needs to go on; collective, and empty but on rank 0.
@@ -34,7 +37,7 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     ``epoch``, ``model`` and ``optimizer`` make the file a ``model_optimizer.pth``, too.
 
     Raises:
-        UsageError: If a callback's state cannot be loaded again; names the callback and the key.
+        UsageError: If a part could not be loaded again; names the part and the key.
     """
     shared, mine = callback_states(engine)
     own = engine.state_dict()
@@ -48,12 +51,17 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     if not engine.context.is_main:
         return {}
     criterion = engine.criterion
-    return {
-        "format": 1,
-        "epoch": position.epoch - 1,
+    parts = {
         "model": model,
         "criterion": criterion.state_dict() if isinstance(criterion, nn.Module) else {},
         "optimizer": optimizer_state(engine.optimizer),
+    }
+    for name, part in parts.items():
+        check_tree(part, f"{name}.state_dict()")
+    return {
+        "format": 1,
+        "epoch": position.epoch - 1,
+        **parts,
         "engine": {
             "position": position.state_dict(),
             "updaters": engine.updater_states(),
@@ -107,14 +115,15 @@ class Restored:
             ranks = tree["ranks"]
             self._states = dict(tree["engine"]["callbacks"])
             # A rank that the run did not have before begins like rank 0, but draws for itself.
-            self._rank = ranks[min(engine.context.rank, len(ranks) - 1)]
-            self._states.update(self._rank["callbacks"])
             self._has_rng = engine.context.rank < len(ranks)
+            self._rank = ranks[engine.context.rank if self._has_rng else 0]
+            self._states.update(self._rank["callbacks"])
             position = tree["engine"]["position"]
             self._is_within_epoch = bool(position["step"] > 0)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            model = tree["model"]
+        except _MISFITS as error:
             raise CheckpointError(f"{source} is no state of a run: {error!r} is wrong.") from error
-        check_model(tree["model"], unwrapped_state(engine), source)
+        check_model(model, unwrapped_state(engine), source)
         self._tree = tree
         self._engine = engine
         self._source = source
@@ -131,8 +140,8 @@ class Restored:
             CheckpointError: If a part does not take its state.
         """
         engine, tree = self._engine, self._tree
-        load_full_state(engine.model, tree["model"])
         try:
+            load_full_state(engine.model, tree["model"])
             if isinstance(engine.criterion, nn.Module):
                 engine.criterion.load_state_dict(tree["criterion"])
             load_optimizer_state(engine.optimizer, tree["optimizer"], keeps_options=keeps_options)
@@ -140,9 +149,9 @@ class Restored:
             engine.load_updater_states(tree["engine"]["updaters"])
             engine.training_data.place = self._rank["data"]
             engine.load_state_dict(self._rank["own"])
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(f"{self._source} does not fit this run: {error}") from error
-        logs.update(tree["engine"]["logs"])
+            logs.update(tree["engine"]["logs"])
+        except _MISFITS as error:
+            raise CheckpointError(f"{self._source} does not fit this run: {error!r}") from error
         if isinstance(engine.test_loader, Mapping) and "test" in logs:
             logs["test"] = SetLogs(logs["test"])
         # Copies: they may be counted on before finish() gives the originals.
@@ -163,7 +172,12 @@ class Restored:
         if self._is_within_epoch:
             self._load_callbacks(self._states)
         if self._has_rng:
-            set_rng_state(self._rank["rng"], self._engine.device)
+            try:
+                set_rng_state(self._rank["rng"], self._engine.device)
+            except _MISFITS as error:
+                raise CheckpointError(
+                    f"{self._source}: its random number generators cannot be restored: {error!r}"
+                ) from error
 
     @property
     def is_within_epoch(self) -> bool:
@@ -175,7 +189,7 @@ class Restored:
             if key in states:
                 try:
                     callback.load_state_dict(states[key])
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                except _MISFITS as error:
                     raise CheckpointError(
                         f"{self._source}: {key}.load_state_dict does not take what "
                         f"{key}.state_dict() returned then: {error!r}"
@@ -198,14 +212,12 @@ def check_model(state: Any, own: Mapping[str, Tensor], source: str) -> None:
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
     shapes = [
-        f"{name} ({tuple(state[name].shape)} there, {tuple(value.shape)} here)"
+        f"{name} ({_shape(state[name])} there, {_shape(value)} here)"
         for name, value in own.items()
-        if isinstance(value, Tensor)
-        and isinstance(state.get(name), Tensor)
-        and state[name].shape != value.shape
+        if name in state and isinstance(value, Tensor) and _shape(state[name]) != _shape(value)
     ]
     faults = [
-        f"{what}: {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+        f"{what}: {', '.join(map(str, names[:3]))}{' and more' if len(names) > 3 else ''}"
         for what, names in (
             ("not in it", missing),
             ("not in the model", unexpected),
@@ -218,6 +230,10 @@ def check_model(state: Any, own: Mapping[str, Tensor], source: str) -> None:
             f"{source} is of another model. {'; '.join(faults)}. Build the model it was written "
             f"with, or load what fits with finetune."
         )
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _plain_logs(logs: Logs) -> dict[str, Any]:

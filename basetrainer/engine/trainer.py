@@ -22,6 +22,7 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.state import check_model, unwrapped_state
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.torch_tools import (
@@ -83,7 +84,7 @@ class EngineTrainer(Engine):
 
         callbacks = self.build_callbacks(cfg, **kwargs) or []
         given = [callback for callback in callbacks if callback is not None]
-        self.callbacks = add_default_callbacks(given, self.config)
+        self.callbacks = add_default_callbacks(given, self.config, self.model)
         if self.world_size > 1:
             # Replicas start alike, but what is drawn while training (dropout) differs by rank.
             set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
@@ -249,10 +250,12 @@ class EngineTrainer(Engine):
     def _load(self, checkpoint: Any) -> None:
         is_state = isinstance(checkpoint, dict)
         state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
+        source = "The given state" if is_state else str(checkpoint)
         try:
             load_full_state(self.model, state)
         except RuntimeError as error:
-            raise CheckpointError(f"The weights do not fit the model: {error}") from error
+            check_model(state, unwrapped_state(self), source)  # says it in one line
+            raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 
 def _missing(trainer: EngineTrainer, method: str) -> str:

@@ -10,6 +10,7 @@ import pickle
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ from basetrainer.utils.file_utils import write_atomically
 from basetrainer.utils.posix import die_with_parent
 
 logger = logging.getLogger(__name__)
+
+_SECONDS_TO_REPORT = 1.0
 
 _LOST_PEER = re.compile(
     r"connection (closed|reset) by peer|connection refused|broken pipe|remote worker"
@@ -63,13 +66,17 @@ def work(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rank = int(os.environ["RANK"])
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    if attempt:
-        _refuse_to_repeat(folder, attempt - 1)
     try:
+        if attempt:
+            _refuse_to_repeat(folder, attempt - 1)
         result = run_in_group(main_func, args, startup_timeout, stall_timeout)
     except (Preempted, KeyboardInterrupt) as error:
         # To the agent it is a success: it shall not start the processes again.
         _write_note(Path(folder, f"left-{rank}.json"), error)
+        # An agent that got the signal, too, no longer answers, which the caller would wait for.
+        leave = threading.Timer(_SECONDS_TO_REPORT, os._exit, (0,))
+        leave.daemon = True
+        leave.start()
         return None
     except BaseException as error:
         _write_note(Path(folder, f"failure-{attempt}-{rank}.json"), error, rank=rank)

@@ -53,6 +53,8 @@ class ConfusionTally(Tally):
         logits, labels = logits_of(outputs), labels_of(inputs)
         if self.is_empty:
             _check(logits, labels, self._topk)
+        if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
+            labels = labels.argmax(1)
         # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
         self._held.append((logits.detach().clone(), labels.detach().clone()))
         self._held_bytes += logits.nbytes + labels.nbytes
@@ -118,7 +120,8 @@ class ConfusionTally(Tally):
 class AccuracyRecorder(Recorder):
     """Writes the accuracy, in percent, into ``logs["train"|"test"][indicator]``.
 
-    Labels are ``inputs["label"]`` of a dict batch, else ``inputs[1]``; outputs are logits
+    Labels are ``inputs["label"]`` of a dict batch, else ``inputs[1]``: class indices ``(N,)``, or
+    each class's share ``(N, C)`` as MixUp makes it, of which the largest counts. Outputs are logits
     ``(N, C)``, or a tuple whose first entry they are. At the end of each evaluation precision,
     recall and F1 per class are logged, and ``matrix`` holds the confusion matrix.
 
@@ -239,7 +242,13 @@ def _check(logits: Any, labels: Any, topk: Sequence[int]) -> None:
             f"AccuracyRecorder needs logits of shape (samples, classes) as outputs of run_step, "
             f"but got {shape}."
         )
-    if not isinstance(labels, Tensor) or labels.shape != logits.shape[:1]:
+    are_shares = isinstance(labels, Tensor) and labels.shape == logits.shape
+    if are_shares and not ((labels.sum(1) - 1).abs() < 1e-2).all():  # half precision included
+        raise UsageError(
+            "AccuracyRecorder counts one class per sample, but these labels have several or none "
+            "(their rows do not sum to 1). Leave it out for data of several labels."
+        )
+    if not isinstance(labels, Tensor) or not (are_shares or labels.shape == logits.shape[:1]):
         shape = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise UsageError(
             f"AccuracyRecorder needs one class index per sample, shape ({len(logits)},), as "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from basetrainer._names import lookup, nearest
+from basetrainer._names import lookup, own_arguments
 from basetrainer.errors import ConfigError
 from basetrainer.optimizer.param_groups import (
     HEAD,
@@ -114,26 +114,13 @@ def _arguments(factory: type[Optimizer]) -> set[str]:
 def _own_options(factory: type[Optimizer], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that this optimizer takes; refuse those that none does."""
     known = set().union(*(_arguments(one) for one in OPTIMIZERS.values()))
-    options: dict[str, Any] = {}
-    unused: list[str] = []
-    for name, value in kwargs.items():
-        if name not in known:
-            suggestion = nearest(name, known)
-            hint = f" Did you mean {suggestion!r}?" if suggestion else ""
-            raise ConfigError(
-                f"get_optimizer got {name}={value!r}, which no optimizer takes.{hint} "
-                f"Known: {', '.join(sorted(known))}."
-            )
-        if value is None:
-            continue
-        if name in _arguments(factory):
-            # YAML has lists where torch documents tuples.
-            options[name] = tuple(value) if isinstance(value, list) else value
-        else:
-            unused.append(f"{name}={value!r}")
+    options, unused = own_arguments(
+        "optimizer", factory.__name__, kwargs, _arguments(factory), known
+    )
     if unused:
-        logger.info("optimizer %s does not use %s", factory.__name__, ", ".join(unused))
-    return options
+        logger.info("optimizer %s does not use %s", factory.__name__, unused)
+    # YAML has lists where torch documents tuples.
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in options.items()}
 
 
 def _fastest(

@@ -51,7 +51,7 @@ class PlateauLR(LRScheduler):
         epochs: int,
         num_steps: int,
         lr_init: float = 0.1,
-        num_warn_up: int = 0,
+        num_warn_up: float = 0,
         warm_up_start: float = WARM_UP_START,
         *,
         indicator: str = "loss",

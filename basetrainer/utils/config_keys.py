@@ -11,6 +11,7 @@ from typing import Any
 
 from basetrainer._names import nearest
 from basetrainer.utils.config_values import (
+    SWITCH_WORDS,
     Check,
     as_bool,
     as_choice,
@@ -86,6 +87,25 @@ def _text_or_switch(name: str, value: object, origin: str, *, example: str | Non
     return value if isinstance(value, bool) else as_text(name, value, origin, example=example)
 
 
+def _weights(name: str, value: object, origin: str, *, example: str | None) -> object:
+    """A switch; or a text, which names weights or the file that holds them."""
+    is_switch = not isinstance(value, str) or value.strip().lower() in SWITCH_WORDS
+    return (as_bool if is_switch else as_text)(name, value, origin, example=example)
+
+
+def _broken(name: str, value: object, origin: str, *, example: str | None) -> object:
+    return as_choice(name, value, origin, ("raise", "skip"))
+
+
+def _arguments(name: str, value: object, origin: str, *, example: str | None) -> object:
+    """Arguments by name; an empty list or text is none."""
+    if not value:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return value
+    raise refusal(name, value, "is not a mapping of arguments", origin, example)
+
+
 def _flag(name: str, value: object, origin: str, *, example: str | None) -> object:
     """A text, or a number that becomes one: it goes into the name of a folder."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -156,6 +176,7 @@ _DEVIATIONS = functools.partial(_channels, item=_POSITIVE)
 _PATHS = "text, list of texts, or either under each of several names"
 _NAMES = "text, list or mapping"
 _SWITCH = "true or false"
+_MAPPING = "mapping of arguments"
 
 SETTINGS: dict[str, Setting] = {
     "train_data": Setting(_PATHS, "What to train on.", "data/train", _data),
@@ -163,6 +184,8 @@ SETTINGS: dict[str, Setting] = {
     "class_name": Setting(_NAMES, "Classes, or the file that lists them.", "[cat, dog]", _names),
     "train_transform": Setting("anything", "How training images are changed.", "train", _anything),
     "test_transform": Setting("anything", "How test images are prepared.", "val", _anything),
+    "data_root": Setting("text", "Where paths in list files start from.", "data", as_text),
+    "on_broken": Setting("raise or skip", "What a broken image does.", "skip", _broken),
     "resample": Setting("anything", "How much rare classes are repeated.", "mean", _anything),
     "work_dir": Setting("text", "Folder of what a run leaves.", "work_space", as_text),
     "net_type": Setting("text", "Network.", "mobilenet_v2", as_text),
@@ -174,6 +197,10 @@ SETTINGS: dict[str, Setting] = {
     "lr": Setting("number > 0", "Learning rate after warm-up.", "0.01", _POSITIVE),
     "optim_type": Setting("text", "Optimizer.", "SGD", as_text),
     "loss_type": Setting(_NAMES, "Loss, several, or a weight for each.", "CELoss", _names),
+    "optim_args": Setting(_MAPPING, "More for the optimizer.", "{betas: [0.9, 0.95]}", _arguments),
+    "loss_args": Setting(_MAPPING, "More for the loss.", "{label_smoothing: 0.1}", _arguments),
+    "net_args": Setting(_MAPPING, "More for the network.", "{dropout: 0.2}", _arguments),
+    "scheduler_args": Setting(_MAPPING, "More for the schedule.", "{lr_min: 0.001}", _arguments),
     "momentum": Setting("number >= 0 and < 1", "Momentum of SGD.", "0.9", _MOMENTUM),
     "num_epochs": Setting("whole number >= 1", "Epochs to train.", "30", _COUNT),
     "num_warn_up": Setting("number >= 0", "Epochs in which the rate rises.", "3", _epochs),
@@ -184,7 +211,7 @@ SETTINGS: dict[str, Setting] = {
     "gpu_id": Setting("whole numbers >= 0", "Accelerators to use.", "[0]", _gpu_id),
     "log_freq": Setting("whole number >= 0", "Steps between lines; 0: none.", "50", _FROM_ZERO),
     "progress": Setting(_SWITCH, "Whether to show progress bars.", "true", as_bool),
-    "pretrained": Setting(_SWITCH, "Whether to start from ImageNet weights.", "true", as_bool),
+    "pretrained": Setting(f"{_SWITCH}, or text", "ImageNet weights, or a file.", "true", _weights),
     "distributed": Setting(_SWITCH, "Whether to use a process per device.", "true", as_bool),
     "use_prune": Setting(_SWITCH, "Whether to prune the network.", "false", as_bool),
     "finetune": Setting("text", "File of weights to start from.", "best.pth", _text_or_switch),
@@ -200,7 +227,8 @@ seed deterministic amp accumulate_steps clip_grad_norm channels_last compile ste
 test_every on_nonfinite max_skips strategy save_every_updates save_every_epochs
 save_every_minutes keep_last keep_best async_save ema_decay early_stop early_stop_indicator
 max_minutes profile_steps start_save model_root log_root model_dir log_dir classes local_rank
-freeze small_input
+freeze small_input sparsity prune_mod prune_rounds prune_epochs prune_backend prune_exclude
+prune_linear dependency_aware slim_lambda
 """
 
 KNOWN_KEYS: frozenset[str] = frozenset([*SETTINGS, *_OTHERS.split()])
@@ -212,7 +240,8 @@ def check_key(name: str, value: object, origin: str = "") -> Any:
 
     Args:
         name: Key; the value of a key that is not in the table is returned as it is.
-        value: What the user wrote; None, for a key that is not set, is returned as it is.
+        value: What the user wrote; None, for a key that is not set, is returned as it is, or as no
+            arguments where there may be some.
         origin: Where it comes from, for the message: ``"configs/config.yaml, line 7"``,
             ``"command line"``, or ``""`` (the default) if nobody knows.
 
@@ -220,7 +249,7 @@ def check_key(name: str, value: object, origin: str = "") -> Any:
         ConfigError: If it is of the wrong type or out of range; names key, value, origin, mend.
     """
     setting = SETTINGS.get(name)
-    if setting is None or value is None:
+    if setting is None or (value is None and setting.check is not _arguments):
         return value
     return setting.check(name, value, origin, example=setting.example)
 

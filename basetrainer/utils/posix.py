@@ -113,7 +113,7 @@ def is_alive(pid: int) -> bool:
         return True  # there, signal 0 would end it
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True  # somebody else's

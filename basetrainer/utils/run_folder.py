@@ -14,6 +14,13 @@ CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 """The file, in a checkpoint, that says what it holds."""
 
+MAX_MANIFEST_BYTES = 16 << 20
+"""A manifest is a few kB; larger files are not read."""
+
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),
+)
 _NAME = re.compile(r"update-(\d{8,})(?:\.(\d+))?")
 
 
@@ -58,13 +65,16 @@ def run_progress(run_folder: Path) -> RunProgress | None:
     """Return how far the run in a folder came; None if it left no checkpoint that can be read."""
     for path in checkpoint_paths(run_folder / CHECKPOINTS):
         try:
-            manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            file = path / MANIFEST
+            if not file.is_file() or file.stat().st_size > MAX_MANIFEST_BYTES:
+                continue
+            manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             return RunProgress(
                 epochs=int(manifest["position"]["epoch"]),
                 num_epochs=int(manifest["config"].get("num_epochs") or 1),
                 ended=manifest["ended"],
                 resumed_from=manifest["resumed_from"],
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except _UNREADABLE:
             continue  # a damaged one: the run will say so when it goes on
     return None

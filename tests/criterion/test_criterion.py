@@ -112,9 +112,13 @@ def test_an_argument_of_another_loss_is_left_aside_with_a_line(
 @pytest.mark.parametrize(
     ("loss_type", "kwargs", "said"),
     [
-        (["CELoss"], {}, "is not the name of one loss. Use build_criterion"),
+        (["CELoss", "CELoss"], {}, "write the name of each loss once"),
+        ([["CELoss"], 3], {}, r"as in \{CELoss: 1.0, Dice: 0.5\}"),
+        ([], {}, "There is no loss to compute"),
+        (3, {}, "Unknown loss '3'. Known: bce"),
         ("CELoss", {"labelsmoothing": 0.1}, r"Did you mean 'label_smoothing'\?"),
-        ("CELoss", {"weight": [1.0]}, r"weight=\[1.0\], which no loss.*Did you mean"),
+        ("CELoss", {"weight": [1.0]}, r"weight=\[1.0\].*as class_weight"),
+        ("CELoss", {"classweight": [1.0]}, r"Did you mean 'class_weight'\?"),
         ("CELoss", {"xyz": 1}, "xyz=1, which no loss takes. Known: alpha"),
         ("CELoss", {"num_classes": 3, "class_weight": [1.0]}, "has 1 numbers.*num_classes=3"),
         ("CELoss", {"class_weight": [1.0, -1.0]}, "0 or more in one row"),
@@ -139,7 +143,8 @@ def test_a_sum_of_losses_is_a_dict_of_weighted_ones() -> None:
     assert list(losses) == ["CELoss", "FocalLoss"]
     torch.testing.assert_close(losses["CELoss"], 2 * expected)
     torch.testing.assert_close(losses["FocalLoss"], 0.5 * expected)
-    listed = build_criterion(["CELoss", "FocalLoss"])
+    listed = get_criterion(["CELoss", "FocalLoss"])
+    assert isinstance(listed, ComposeLoss)
     assert listed.weights == {"CELoss": 1.0, "FocalLoss": 1.0}
     assert list(listed.criterions) == ["CELoss", "FocalLoss"]
     assert "CELoss: 1, FocalLoss: 1" in repr(listed)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 import basetrainer
 from basetrainer.data.loader import build_dataloader
-from basetrainer.data.workers import worker_error
+from basetrainer.data.workers import _send_the_error, worker_error
 from basetrainer.errors import LoaderError
 from tests.data.pictures import quiet_workers
 
@@ -155,6 +155,15 @@ def test_a_users_init_function_is_called_in_the_worker(tmp_path):
     list(loader)
     loader.close()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_a_queue_of_the_datasets_own_fails_as_ever(capsys):
+    queue: Any = None  # not asked
+    try:
+        int("no number")
+    except ValueError as error:
+        _send_the_error(queue, error, "no batch")
+    assert "ValueError: invalid literal" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ class Trainer(TinyTrainer):
 def everything(trainer: TinyTrainer, logs: Any) -> str:
     """All that a checkpoint would hold, as a text."""
     tree = collect(trainer, logs)
-    for rank in tree["ranks"]:
+    for rank in tree.get("ranks", ()):  # only rank 0 has them
         rank["callbacks"].pop("StopAt", None)
     return repr(tree)
 
