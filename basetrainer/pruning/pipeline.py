@@ -39,8 +39,9 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
     ``build_model`` loads ``finetune`` and, if ``use_prune``, prunes (see
     :func:`prune_by_config`). The pruned stages go into sub-folders of the first one's, where
     ``pruning.md`` is too. Each starts from the best weights of the one before; before channels are
-    ranked by their scales (``Slim``) from the last ones, which the penalty has pulled at longest. With
-    ``resume: auto`` a call that was ended goes on where it was: in the stage, and in its epoch.
+    ranked by their scales (``Slim``) from the last ones, which the penalty has pulled at longest.
+
+    With ``resume: auto`` a call that was ended goes on where it was: in the stage, in its epoch.
 
     Args:
         make_trainer: The class of the trainer, or what else makes one from a configuration.
