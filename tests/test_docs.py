@@ -12,7 +12,7 @@ import pytest
 import example
 from basetrainer.criterion.criterion import LOSSES
 from basetrainer.datasets.balance import STRENGTHS
-from basetrainer.datasets.transforms import MIXES, PRESETS
+from basetrainer.datasets.transforms import MIXES, PRESETS, STEPS
 from basetrainer.optimizer.build_optimizer import OPTIMIZERS
 from basetrainer.scheduler.build_scheduler import SCHEDULERS
 
@@ -88,4 +88,12 @@ def test_every_name_that_a_builder_knows_is_on_its_page():
     page = (ROOT / "docs" / "builders.md").read_text("utf-8").lower()
     words = set(re.findall(r"[\w-]+", page))
     aliases = {"labelsmooth", "smoothl1loss", "mseloss"}  # known, but one name is enough to tell
-    assert {*SCHEDULERS, *OPTIMIZERS, *LOSSES, *PRESETS, *MIXES, *STRENGTHS} - aliases <= words
+    assert {
+        *SCHEDULERS,
+        *OPTIMIZERS,
+        *LOSSES,
+        *STEPS,
+        *PRESETS,
+        *MIXES,
+        *STRENGTHS,
+    } - aliases <= words
