@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from basetrainer.criterion.weights import check_reduction
 from basetrainer.errors import ConfigError, UsageError
 
-_SAME_SHAPE = (nn.L1Loss, nn.SmoothL1Loss, nn.MSELoss)
+_WRITTEN = {"weight": "class_weight"}
+"""What users call a buffer of torch's."""
+
+_OF_NUMBERS = (nn.L1Loss, nn.SmoothL1Loss, nn.MSELoss)
 
 
 def check_options(criterion: nn.Module) -> None:
@@ -33,8 +37,8 @@ def check_inputs(criterion: nn.Module, inputs: tuple[Any, ...]) -> None:
     """Refuse outputs and targets that this loss cannot compare; a forward pre-hook.
 
     Raises:
-        UsageError: If one is no tensor, or the shapes of numbers to compare differ: torch would
-            stretch one over the other.
+        UsageError: If one is no tensor, or their shapes do not go together: torch would stretch one
+            over the other, or say so in its own terms.
     """
     name = type(criterion).__name__
     for what, value in zip(("outputs", "targets"), inputs, strict=False):
@@ -43,9 +47,37 @@ def check_inputs(criterion: nn.Module, inputs: tuple[Any, ...]) -> None:
                 f"{name} compares tensors, but the {what} are a {type(value).__name__}. Override "
                 f"run_step(self, inputs), and give the loss the tensor that it is to compare."
             )
-    if isinstance(criterion, _SAME_SHAPE) and inputs[0].shape != inputs[1].shape:
+    outputs, targets = inputs[:2]
+    shapes = f"the outputs have {tuple(outputs.shape)} and the targets {tuple(targets.shape)}"
+    if isinstance(criterion, _OF_NUMBERS):
+        if outputs.shape != targets.shape:
+            raise UsageError(
+                f"{name} compares numbers of one shape, but {shapes}. For classes take CELoss; for "
+                f"numbers give both one shape."
+            )
+    elif outputs.ndim > 1 and targets.shape not in _of_classes(outputs):
         raise UsageError(
-            f"{name} compares numbers of one shape, but the outputs have {tuple(inputs[0].shape)} "
-            f"and the targets {tuple(inputs[1].shape)}. For classes take CELoss; for numbers give "
-            f"both one shape."
+            f"{name} compares scores (N, C, ...) with class indices (N, ...), or with a number for "
+            f"each class (N, C, ...), but {shapes}. Is the network's last layer the right one?"
         )
+
+
+def _of_classes(outputs: Tensor) -> tuple[torch.Size, torch.Size]:
+    """Return the shapes that targets may have."""
+    return outputs.shape, outputs.shape[:1] + outputs.shape[2:]
+
+
+def check_classes(criterion: nn.Module, num_classes: int | None) -> None:
+    """Refuse weights that are not one for each class.
+
+    Raises:
+        ConfigError: If there are more or fewer.
+    """
+    for name, weight in criterion.named_buffers():
+        # One number for all is a factor, but torch's own loss has no place for it.
+        is_factor = weight.ndim == 0 and not isinstance(criterion, nn.CrossEntropyLoss)
+        if not is_factor and weight.numel() != (num_classes or weight.numel() * weight.ndim):
+            raise ConfigError(
+                f"{_WRITTEN.get(name, name)} has {weight.numel()} numbers, but there are "
+                f"num_classes={num_classes} classes. Give one number for each class."
+            )

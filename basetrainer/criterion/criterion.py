@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from basetrainer._names import lookup, own_arguments
-from basetrainer.criterion.checks import check_inputs, check_options
+from basetrainer.criterion.checks import check_classes, check_inputs, check_options
 from basetrainer.criterion.compose import ComposeLoss
 from basetrainer.criterion.losses import BCEWithLogits, DiceLoss, FocalLoss, LabelSmoothing
 from basetrainer.criterion.weights import as_weight
@@ -69,7 +69,7 @@ def get_criterion(
     Args:
         loss_type: The name; a list of names, or the weight of each by its name, goes to
             :func:`build_criterion`, whose loss returns a dict.
-        num_classes: Only checked against the length of ``class_weight``.
+        num_classes: Only checked against the length of ``class_weight`` and other weights.
         class_weight: A weight per class, a list, array or tensor, for the losses that tell classes
             apart. For FocalLoss it is ``alpha`` or, if that is one number, multiplied by it.
         device: Has no effect: tensors of a loss follow its inputs to their device.
@@ -85,19 +85,14 @@ def get_criterion(
     factory = lookup("loss", loss_type, LOSSES)  # type: ignore[arg-type] # or it is refused
     loss_type = str(loss_type)
     own = _own_arguments(loss_type, factory, kwargs)
-    weight = as_weight(class_weight)
-    if weight is not None and num_classes and weight.numel() != num_classes:
-        raise ConfigError(
-            f"class_weight has {weight.numel()} numbers, but there are num_classes={num_classes} "
-            f"classes. Give one number for each class."
-        )
-    if weight is not None:
+    if (weight := as_weight(class_weight)) is not None:
         own |= _weighted(loss_type, factory, own, weight)
     try:
         criterion = factory(**own)
     except TypeError as error:
         raise ConfigError(f"Loss {loss_type!r} refused {own}: {error}.") from error
     check_options(criterion)
+    check_classes(criterion, num_classes)
     criterion.register_forward_pre_hook(check_inputs)
     if next(criterion.buffers(), None) is not None:
         criterion.register_forward_pre_hook(_follow_inputs)

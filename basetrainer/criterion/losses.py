@@ -112,7 +112,8 @@ class BCEWithLogits(nn.Module):
     """Binary cross entropy of each class by itself, from logits: for several labels per sample.
 
     Targets are 0 and 1 (or between) in the shape of the logits, of any dtype, or class indices
-    ``(N, ...)`` for logits ``(N, C, ...)``, which are taken as one label per sample.
+    ``(N, ...)`` for logits ``(N, C, ...)``, which are taken as one label per sample. With C = 1
+    they are 0 and 1 in either shape.
 
     Args:
         weight: Weight of each class, C numbers.
@@ -136,8 +137,9 @@ class BCEWithLogits(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss; a scalar, or of the shape of the logits without reduction."""
-        if targets.ndim == logits.ndim - 1 and not targets.is_floating_point():
-            targets = one_hot(targets, logits)
+        if targets.ndim == logits.ndim - 1:
+            is_binary = logits.shape[1] == 1
+            targets = targets.unsqueeze(1) if is_binary else one_hot(targets, logits)
         weight = None if self.weight is None else along_classes(self.weight, logits)
         positive = None if self.pos_weight is None else along_classes(self.pos_weight, logits)
         return functional.binary_cross_entropy_with_logits(

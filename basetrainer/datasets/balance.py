@@ -33,6 +33,9 @@ class equally often. Of 900 and 100 images: 90 and 10 %, 75 and 25 %, 60 and 40 
 """
 
 
+_NOTHING = "No class has an image: there is nothing to balance."
+
+
 def class_shares(counts: ArrayLike, balance: str = "mean") -> Floats:
     """Return the share of an epoch that each class gets.
 
@@ -50,7 +53,7 @@ def class_shares(counts: ArrayLike, balance: str = "mean") -> Floats:
     strength = lookup("balance", balance, STRENGTHS)
     numbers = np.asarray(counts, dtype=np.float64)
     if not numbers.sum() > 0:
-        raise ConfigError("No class has an image: there is nothing to balance.")
+        raise ConfigError(_NOTHING)
     shares = np.where(numbers > 0, strength(numbers), 0.0)
     return np.asarray(shares / shares.sum())
 
@@ -70,9 +73,9 @@ def sample_weights(targets: ArrayLike, balance: str = "mean") -> Tensor:
 
     Raises:
         UnknownNameError: If there is no such strength.
-        ConfigError: If there is no sample.
+        ConfigError: If there is no sample, or the targets are no labels.
     """
-    labels = np.asarray(targets)
+    labels = _checked_labels(targets)
     if labels.ndim == 1:
         counts = np.bincount(labels)
         return torch.from_numpy(_per_image(counts, class_shares(counts, balance), len(labels)))[
@@ -82,6 +85,23 @@ def sample_weights(targets: ArrayLike, balance: str = "mean") -> Tensor:
     counts = flags.sum(axis=0)
     per_image = _per_image(counts, class_shares(counts, balance), len(labels))
     return torch.from_numpy(np.where(flags, per_image, 0.0).max(axis=1))
+
+
+def _checked_labels(targets: ArrayLike) -> NDArray[Any]:
+    labels = np.asarray(targets)
+    if not labels.size:
+        raise ConfigError(_NOTHING)
+    if labels.ndim not in (1, 2):
+        raise ConfigError(
+            f"targets of shape {labels.shape} are no labels of samples: give class indices (N,), "
+            f"or 0/1 for each class (N, C), such as dataset.targets."
+        )
+    if labels.ndim == 1 and (labels.dtype.kind not in "iu" or labels.min() < 0):
+        raise ConfigError(
+            f"targets {labels[:5].tolist()}... are no class indices: give whole numbers from 0 on, "
+            f"such as dataset.targets."
+        )
+    return labels
 
 
 def _per_image(counts: NDArray[Any], shares: Floats, num_samples: int) -> Floats:

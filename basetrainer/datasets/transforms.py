@@ -101,7 +101,7 @@ class TransformChain(nn.Module):
 
 def get_transforms(
     names: Names = None,
-    input_size: Sequence[int] | None = None,
+    input_size: int | Sequence[int] | None = None,
     *,
     train: bool = True,
     mean: float | Sequence[float] | None = None,
@@ -120,7 +120,8 @@ def get_transforms(
             arguments (whose sizes are ``[H, W]``). Alone, a name of :data:`PRESETS` means that
             preset. "mixup" and "cutmix" are left to ``get_collate``. None, or nothing but mixes:
             "train" or "test"; an empty list is no step but the resize.
-        input_size: ``[W, H]`` in pixels, as in configuration files; None leaves sizes alone.
+        input_size: ``[W, H]`` in pixels, as in configuration files, or one number for both; None
+            leaves sizes alone.
         train: Whether it is for training; chooses what ``None`` means.
         mean: Of R, G and B, or one for all, scale 0 to 1; None is that of ImageNet.
         std: Likewise.
@@ -227,9 +228,11 @@ def _squashed(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
-def _size(input_size: Sequence[int] | None) -> list[int] | None:
+def _size(input_size: int | Sequence[int] | None) -> list[int] | None:
     if input_size is None:
         return None
+    if isinstance(input_size, int):
+        input_size = [input_size, input_size]
     if len(input_size) != 2 or not all(isinstance(n, int) and n > 0 for n in input_size):
         raise ConfigError(f"input_size={input_size!r}: give [W, H], two numbers of pixels.")
     width, height = input_size

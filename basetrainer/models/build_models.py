@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -88,21 +89,22 @@ def _checked_classes(num_classes: Any) -> int | None:
     """Return the number of classes, None for a backbone."""
     if num_classes is None or num_classes is False:
         return None
-    if not isinstance(num_classes, int) or num_classes < 0:
+    is_whole = isinstance(num_classes, Integral) and num_classes is not True
+    if not is_whole or int(num_classes) < 0:
         raise ConfigError(
             f"num_classes={num_classes!r} is no number of classes. Write one, such as "
             f"len(class_names), or None for the backbone."
         )
-    return num_classes or None
+    return int(num_classes) or None
 
 
 def _width_and_height(input_size: Any) -> tuple[int, int] | None:
     """Return ``[W, H]`` or one number as two."""
     if input_size is None:
         return None
-    pair = [input_size, input_size] if isinstance(input_size, int) else list(input_size)
-    if len(pair) != 2 or not all(isinstance(one, int) and one > 0 for one in pair):
+    pair = [input_size, input_size] if isinstance(input_size, Integral) else list(input_size)
+    if len(pair) != 2 or not all(isinstance(one, Integral) and int(one) > 0 for one in pair):
         raise ConfigError(
             f"input_size={input_size!r} is no size of images. Write [W, H], such as [224, 224]."
         )
-    return pair[0], pair[1]
+    return int(pair[0]), int(pair[1])

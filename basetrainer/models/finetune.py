@@ -76,6 +76,11 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
             and the model is not the full one.
     """
     given = isinstance(state_or_path, Mapping)
+    if not given and not isinstance(state_or_path, (str, os.PathLike)):
+        raise ConfigError(
+            f"finetune got a {type(state_or_path).__name__}. Give the path of a file of weights, "
+            f"or a state dict: model.state_dict()."
+        )
     source = "the given state" if given else os.fspath(state_or_path)  # type: ignore[arg-type]
     state = plain_state(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
     model = apply_structure(unwrapped(model), structure_in(state))

@@ -39,6 +39,8 @@ def freeze(model: nn.Module, patterns: str | Sequence[str]) -> list[str]:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     modules = dict(model.named_modules(remove_duplicate=False))
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise ConfigError(f"freeze: {pattern!r} is no name. Write one, such as 'layer1'.")
         if not any(matches(name, [pattern]) for name in [*parameters, *modules]):
             raise ConfigError(
                 f"Nothing to freeze matches {pattern!r}. The model has "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from torch import nn
@@ -84,6 +85,8 @@ def find_network(
         UnknownNameError: If torchvision has no such network.
         ConfigError: If it has no such width, or does not take such images.
     """
+    if not isinstance(width_mult, Real) or not width_mult > 0:
+        raise ConfigError(f"width_mult={width_mult!r} is no number above 0. Write 1.0.")
     name = net_type.lower()
     for family, members in _WIDTHS.items():
         if name in (family, members[1.0]):

@@ -74,9 +74,14 @@ def get_optimizer(
 
     Raises:
         UnknownNameError: If there is no such optimizer.
-        ConfigError: If an argument is out of range or known to no optimizer, or nothing is
-            trainable.
+        ConfigError: If the model is none, an argument is out of range or known to no optimizer, or
+            nothing is trainable.
     """
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"model is a {type(model).__name__}. Give the network itself; what else is to be "
+            f"trained goes into parameters."
+        )
     factory = lookup("optimizer", optim_type, OPTIMIZERS)
     for name, rate in (("lr", lr), ("backbone_lr", backbone_lr)):
         if rate is not None:

@@ -91,7 +91,13 @@ def cosine_restarts(
     num_cycles = checks.whole("num_cycles", num_cycles, 1, "the number of cosine cycles")
     decay = checks.number("decay", decay, above=0.0, high=1.0)
     cycle_mult = checks.number("cycle_mult", cycle_mult, above=0.0)
-    parts = [cycle_mult**cycle for cycle in range(num_cycles)]
+    try:
+        parts = [cycle_mult**cycle for cycle in range(num_cycles)]
+    except OverflowError:
+        raise ConfigError(
+            f"num_cycles={num_cycles} cycles, each cycle_mult={cycle_mult:g} times as long as the "
+            f"one before, are too many. Lower one of them."
+        ) from None
     lengths = [num_epochs * part / sum(parts) for part in parts]
     starts = [0.0, *itertools.accumulate(lengths[:-1])]
 
@@ -185,11 +191,9 @@ def lowest(lr_min: float, lr_init: float) -> float:
     """Return the learning rate ``lr_min`` as a factor of ``lr_init``, and never above 1.
 
     Raises:
-        ConfigError: If ``lr_min`` is negative.
+        ConfigError: If ``lr_min`` is no number, or negative.
     """
-    if lr_min < 0:
-        raise ConfigError(f"lr_min={lr_min!r} is negative. Write 0 or a small learning rate.")
-    return min(1.0, lr_min / lr_init)
+    return min(1.0, checks.number("lr_min", lr_min, low=0.0) / lr_init)
 
 
 def _progress(t: float, num_epochs: float) -> float:

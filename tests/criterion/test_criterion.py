@@ -125,6 +125,9 @@ def test_an_argument_of_another_loss_is_left_aside_with_a_line(
             "xyz=1, which no loss takes. 'CELoss' takes class_weight, ignore_index",
         ),
         ("CELoss", {"num_classes": 3, "class_weight": [1.0]}, "has 1 numbers.*num_classes=3"),
+        ("CELoss", {"class_weight": 2.0}, "class_weight has 1 numbers"),
+        ("BCE", {"num_classes": 3, "pos_weight": [1, 2]}, "pos_weight has 2 numbers"),
+        ("FocalLoss", {"num_classes": 3, "alpha": [1, 2]}, "alpha has 2 numbers"),
         ("CELoss", {"class_weight": [1.0, -1.0]}, "0 or more in one row"),
         ("CELoss", {"label_smoothing": 7}, "label_smoothing=7: write a number from 0 to 1"),
         ("LabelSmoothing", {"label_smoothing": "x"}, "label_smoothing='x'"),
@@ -149,6 +152,13 @@ def test_numbers_of_another_shape_are_not_stretched_over_one_another(name: str) 
         get_criterion(name)(logits, labels)
     with pytest.raises(UsageError, match=r"have \(2, 1\) and the targets \(2,\)"):
         build_criterion(name)(torch.zeros(2, 1), torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["CELoss", "FocalLoss", "LabelSmoothing", "BCE", "Dice"])
+@pytest.mark.parametrize("targets", [torch.tensor([0, 2, 1]), torch.zeros(2, 4), torch.tensor(0)])
+def test_targets_of_another_shape_are_refused(name: str, targets: Tensor) -> None:
+    with pytest.raises(UsageError, match=r"class indices \(N, ...\).*outputs have \(2, 3\)"):
+        get_criterion(name)(logits, targets)
 
 
 def test_outputs_that_are_no_tensor_are_named() -> None:

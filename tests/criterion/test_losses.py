@@ -135,6 +135,13 @@ def test_binary_cross_entropy_takes_one_label_per_sample() -> None:
     torch.testing.assert_close(loss(logits, labels), loss(logits, one_hot))
 
 
+def test_binary_cross_entropy_of_one_output_takes_zeros_and_ones_in_either_shape() -> None:
+    logits, truth = logits_of(4, 1), torch.tensor([0, 1, 1, 0])
+    expected = nn.functional.binary_cross_entropy_with_logits(logits[:, 0], truth.double())
+    for targets in (truth, truth.double(), truth.unsqueeze(1)):
+        torch.testing.assert_close(BCEWithLogits()(logits, targets), expected)
+
+
 def dice_by_hand(logits: Tensor, labels: Tensor, smooth: float) -> list[float]:
     found = []
     for c in range(CLASSES):

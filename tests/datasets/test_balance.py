@@ -134,3 +134,18 @@ def test_the_setting_resample_is_a_strength_or_true_for_mean_or_nothing():
         assert torch.equal(weights, sample_weights(targets, strength))
     with pytest.raises(UnknownNameError, match="Did you mean 'mean'"):
         resample_weights(targets, "meen")
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ([], "there is nothing to balance"),
+        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
+        ([0, -1], r"\[0, -1\]... are no class indices"),
+        ([0.0, 1.0], "whole numbers from 0 on"),
+        (["cat", "dog"], r"\['cat', 'dog'\]... are no class indices"),
+    ],
+)
+def test_targets_that_are_no_labels_are_refused(targets, said):
+    with pytest.raises(ConfigError, match=said):
+        sample_weights(targets)

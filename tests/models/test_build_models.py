@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -102,6 +103,11 @@ def test_without_classes_it_is_a_backbone(num_classes: int | None) -> None:
     assert model.num_features == 512
 
 
+def test_whole_numbers_may_be_numpys() -> None:
+    model = get_models("squeezenet1_1", np.array([32, 32]), np.int64(3), pretrained=False)  # type: ignore[arg-type]
+    assert evaluated(model, 32).shape == (2, 3)
+
+
 def test_auxiliary_outputs_are_off_unless_asked_for() -> None:
     plain = get_models("googlenet", 64, 5, pretrained=False)
     assert isinstance(plain(torch.zeros(2, 3, 64, 64)), torch.Tensor)
@@ -193,6 +199,9 @@ def test_a_transformer_is_built_for_the_size_of_the_images() -> None:
         ({"net_type": "resnet18", "input_size": [3]}, r"input_size=\[3\] is no size of images"),
         ({"net_type": "resnet18", "input_size": [3, 0]}, "is no size of images"),
         ({"net_type": "resnet18", "num_classes": -1}, "num_classes=-1 is no number of classes"),
+        ({"net_type": "resnet18", "num_classes": True}, "num_classes=True is no number of classes"),
+        ({"net_type": "mobilenet_v2", "width_mult": 0}, "width_mult=0 is no number above 0"),
+        ({"net_type": "mobilenet_v2", "width_mult": "1"}, "width_mult='1' is no number above 0"),
         ({"net_type": "resnet18", "num_classes": "5"}, "num_classes='5' is no number"),
         ({"net_type": "resnet18", "droput": 0.1}, "cannot build 'resnet18'.*droput"),
     ],

@@ -85,6 +85,8 @@ def test_a_long_report_is_cut_short() -> None:
 
 
 def test_what_fits_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"finetune got a Sequential.*model.state_dict\(\)"):
+        finetune(net(), net())  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="Nothing in the given state fits Sequential"):
         finetune(net(), {"head.weight": torch.zeros(1)})
 

@@ -262,6 +262,11 @@ def test_what_cannot_be_is_refused_with_the_mend(kwargs: dict[str, Any], said: s
         get_optimizer(Net(), **kwargs)
 
 
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model is a list. Give the network itself"):
+        get_optimizer(list(Net().parameters()))  # type: ignore[arg-type]
+
+
 def test_an_unknown_optimizer_lists_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"'adamv'. Did you mean 'adam"):
         get_optimizer(Net(), optim_type="adamv")

@@ -125,7 +125,7 @@ def test_the_direction_of_progress_is_told_or_guessed(kwargs: Any, smaller: bool
         ({"mode": "max", "inverse": True}, "contradict each other"),
         ({"factor": 1.5}, "factor=1.5 is out of range"),
         ({"patience": -1}, "patience=-1 is too small"),
-        ({"lr_min": -1.0}, "lr_min=-1.0 is negative"),
+        ({"lr_min": -1.0}, "lr_min=-1.0 is out of range"),
     ],
 )
 def test_what_cannot_be_is_refused(kwargs: Any, said: str) -> None:

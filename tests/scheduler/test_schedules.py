@@ -210,8 +210,10 @@ def test_a_restart_comes_at_its_update_though_the_length_has_no_exact_number() -
         (lambda: schedules.linear(5, end=-0.1), "end=-0.1 is out of range"),
         (lambda: schedules.one_cycle(5, div_factor=0.5), "div_factor=0.5 is out of range"),
         (lambda: schedules.cosine_restarts(5, cycle_mult=0), "cycle_mult=0 is out of range"),
+        (lambda: schedules.lowest("0", 0.1), "lr_min='0' is not a finite number"),  # type: ignore[arg-type]
+        (lambda: schedules.cosine_restarts(5, num_cycles=999, cycle_mult=9), "are too many"),
         (lambda: schedules.warmed_up(schedules.constant(), 2, 2.0), "warm_up_start=2.0"),
-        (lambda: schedules.lowest(-1.0, 0.1), "lr_min=-1.0 is negative"),
+        (lambda: schedules.lowest(-1.0, 0.1), "lr_min=-1.0 is out of range: it must be at least 0"),
     ],
 )
 def test_a_number_out_of_range_is_refused_by_name(make: Callable[[], Any], said: str) -> None:
