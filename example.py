@@ -4,6 +4,7 @@
     python example.py --config_file my.yaml --num_epochs 30
     python example.py --gpu_id 0 1 --distributed               # one process for each id
     python example.py --train_data my/train --test_data my/test --input_size 224 224
+    python example.py --use_prune --sparsity 0.5               # train, prune, train on
 
 Flags typed on the command line win over the file, the file wins over configs/config.yaml.
 """
@@ -22,12 +23,13 @@ import basetrainer as bt
 from basetrainer.datasets.balance import resample_weights
 from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.digits import write_digits
+from basetrainer.datasets.mixing import get_collate
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.models.freeze import freeze
 from basetrainer.models.summary import model_summary
+from basetrainer.pruning.pipeline import prune_and_train, prune_by_config
 from basetrainer.utils import log, setup_config, torch_tools
 
-DEFAULTS = Path(__file__).parent / "configs" / "config.yaml"
 DIGITS = Path("data/digits")
 
 
@@ -45,14 +47,19 @@ class ClassificationTrainer(bt.EngineTrainer):
         self.logger.info("samples : %d train, %d test", self.train_num, self.test_num)
         self.logger.info("device  : %d x %s", self.world_size, self.device)
 
+    def open_data(self, cfg: Any, phase: str, paths: Any, **more: Any) -> Any:
+        pixels = {"mean": cfg.rgb_mean, "std": cfg.rgb_std, "train": phase == "train"}
+        transform = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
+        return open_dataset(paths, transform, root=cfg.data_root, on_broken=cfg.on_broken, **more)
+
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> DataLoader[Any]:
-        transform = get_transforms(cfg.train_transform, cfg.input_size, train=True)
-        self.train_data = open_dataset(cfg.train_data, transform)
-        cfg.class_name = self.train_data.class_names
-        weights = resample_weights(self.train_data.targets, cfg.resample)
+        data = self.open_data(cfg, "train", cfg.train_data, class_names=cfg.class_name)
+        self.train_data, cfg.class_name = data, data.class_names
+        weights = resample_weights(data.targets, cfg.resample)
+        mix = get_collate(cfg.train_transform, data.num_classes)  # for MixUp and CutMix
         # drop_last: BatchNorm learns nothing good from a last batch of one or two images.
         return self.build_dataloader(
-            self.train_data, cfg.batch_size, cfg.num_workers, drop_last=True, weights=weights
+            data, cfg.batch_size, cfg.num_workers, drop_last=True, weights=weights, collate_fn=mix
         )
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
@@ -61,48 +68,39 @@ class ClassificationTrainer(bt.EngineTrainer):
         return self.open_tests(cfg, cfg.test_data) if cfg.test_data else None
 
     def open_tests(self, cfg: Any, paths: Any) -> DataLoader[Any]:
-        """Return the loader of one test set."""
-        transform = get_transforms(cfg.test_transform, cfg.input_size, train=False)
-        data = open_dataset(paths, transform, like=self.train_data)
+        data = self.open_data(cfg, "test", paths, like=self.train_data)
         return self.build_dataloader(data, cfg.batch_size, cfg.num_workers, False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        options = {"pretrained": cfg.pretrained, "small_input": cfg.small_input}
-        model = bt.get_models(
-            cfg.net_type, cfg.input_size, len(cfg.class_name), cfg.width_mult, **options
-        )
+        more = {"pretrained": cfg.pretrained, "small_input": cfg.small_input, **cfg.net_args}
+        size, num_classes = cfg.input_size, len(cfg.class_name)
+        model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
         if cfg.finetune:
             torch_tools.load_pretrained_model(model, cfg.finetune)
+        model = prune_by_config(model, cfg) if cfg.use_prune else model
         if cfg.freeze:
             freeze(model, cfg.freeze)
         return self.build_model_parallel(model, cfg.gpu_id, distributed=cfg.distributed)
 
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Optimizer:
-        options = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay}
-        return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **options)
+        more = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay, **cfg.optim_args}
+        return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        return bt.get_criterion(cfg.loss_type, len(cfg.class_name), device=self.device)
+        return bt.get_criterion(cfg.loss_type, len(cfg.class_name), **cfg.loss_args)
 
     def build_callbacks(self, cfg: Any, **kwargs: Any) -> list[bt.Callback]:
-        options = {"milestones": cfg.milestones, "num_warn_up": cfg.num_warn_up}
+        more = {"milestones": cfg.milestones, "num_warn_up": cfg.num_warn_up, **cfg.scheduler_args}
         scheduler = bt.get_scheduler(
-            cfg.scheduler, self.optimizer, cfg.lr, cfg.num_epochs, self.num_steps, **options
+            cfg.scheduler, self.optimizer, cfg.lr, cfg.num_epochs, self.num_steps, **more
         )
+        saving = {"epochs": cfg.num_epochs, "model_nums": 1, "indicator": "Accuracy"}
         return [
             bt.LossesRecorder(),
             bt.AccuracyRecorder(cfg.class_name, "Accuracy", f"{cfg.work_dir}/confusion_matrix"),
             scheduler,
             bt.LogHistory(cfg.log_dir, cfg.log_freq, self.logger, ["loss", "Accuracy"]),
-            bt.ModelCheckpoint(
-                self.model,
-                self.optimizer,
-                model_dir=cfg.model_dir,
-                epochs=cfg.num_epochs,
-                model_nums=1,
-                indicator="Accuracy",
-                logger=self.logger,
-            ),
+            bt.ModelCheckpoint(self.model, self.optimizer, cfg.model_dir, **saving),
         ]
 
 
@@ -115,23 +113,27 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--input_size", type=int, nargs=2, metavar=("W", "H"))
     parser.add_argument("--gpu_id", type=int, nargs="+")
     parser.add_argument("--milestones", type=int, nargs="*")
-    for name in ("work_dir", "net_type", "finetune", "optim_type", "loss_type", "scheduler"):
+    for name in ("work_dir", "resume", "finetune", "net_type", "prune_mod"):
         parser.add_argument(f"--{name}")
-    for name in ("num_epochs", "batch_size", "num_workers", "num_warn_up", "log_freq", "seed"):
+    for name in ("optim_type", "loss_type", "scheduler"):
+        parser.add_argument(f"--{name}")
+    for name in ("num_epochs", "batch_size", "num_workers", "log_freq", "seed"):
         parser.add_argument(f"--{name}", type=int)
-    for name in ("lr", "momentum", "weight_decay"):
+    for name in ("lr", "momentum", "weight_decay", "num_warn_up", "sparsity"):
         parser.add_argument(f"--{name}", type=float)
     for name in ("distributed", "pretrained", "use_prune"):
         parser.add_argument(f"--{name}", action="store_true")
-    parser.set_defaults(**setup_config.load_config(DEFAULTS))
+    parser.set_defaults(**setup_config.load_config(Path(__file__).parent / "configs/config.yaml"))
     return parser
 
 
 def main(cfg: Any) -> Any:
     """Train; this is what each process runs."""
-    train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data
+    train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data or []
     if DIGITS / "train" in map(Path, train_data):
         write_digits(DIGITS)
+    if cfg.use_prune:
+        return prune_and_train(ClassificationTrainer, cfg)
     return ClassificationTrainer(cfg).run()
 
 

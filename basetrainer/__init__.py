@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from basetrainer.errors import BaseTrainerError, ConfigError
     from basetrainer.metric.accuracy_recorder import AccuracyRecorder
     from basetrainer.models.build_models import get_models
+    from basetrainer.models.load_pruned import load_pruned
     from basetrainer.optimizer.build_optimizer import get_optimizer
+    from basetrainer.pruning.nni_pruning import model_pruning
     from basetrainer.scheduler.build_scheduler import get_scheduler
     from basetrainer.utils.setup_config import parser_config
 
@@ -51,6 +53,8 @@ __all__ = [
     "get_optimizer",
     "get_scheduler",
     "launch",
+    "load_pruned",
+    "model_pruning",
     "parser_config",
 ]
 
@@ -75,6 +79,8 @@ _HOMES = {
     "get_optimizer": "optimizer.build_optimizer",
     "get_scheduler": "scheduler.build_scheduler",
     "launch": "engine.launch",
+    "load_pruned": "models.load_pruned",
+    "model_pruning": "pruning.nni_pruning",
     "parser_config": "utils.setup_config",
 }
 

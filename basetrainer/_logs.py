@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -23,7 +25,8 @@ class PhaseLogs(Metrics):
 
     Recorders hand in a *source*, a function that writes its figures into a dict. Nothing is
     computed while nobody looks; whoever reads, by whichever way of reading a dict, gets floats
-    that are up to date. Pickled or copied it becomes a plain dict.
+    that are up to date. A copy is a plain dict; pickled it becomes an ``OrderedDict``, the one dict
+    with a name that ``torch.load(weights_only=True)`` takes.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,7 +52,13 @@ class PhaseLogs(Metrics):
             self._sources = {**sources, **self._sources}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return dict, (dict(self),)
+        return OrderedDict, (), None, None, iter(self.items())
+
+    def __copy__(self) -> Metrics:
+        return dict(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Metrics:
+        return copy.deepcopy(dict(self), memo)
 
     def copy(self) -> Metrics:
         """Return the figures as a plain dict."""
@@ -78,7 +87,19 @@ for _name in (
 
 
 class SetLogs(Metrics):
-    """The figures of several test sets: the name of each set, and its ``Metrics``."""
+    """The figures of several test sets: the name of each set, and its ``Metrics``.
+
+    Pickled it becomes an ``OrderedDict``, as :class:`PhaseLogs` does.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OrderedDict, (), None, None, iter(self.items())
+
+    def __copy__(self) -> SetLogs:
+        return SetLogs(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SetLogs:
+        return SetLogs(copy.deepcopy(dict(self), memo))
 
 
 def metrics_by_set(metrics: Metrics | None) -> dict[str, Metrics]:

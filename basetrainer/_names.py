@@ -1,12 +1,13 @@
-"""Look a name up among known ones, and suggest the nearest when it is not there."""
+"""Look names up among known ones, and suggest the nearest for those that are not there."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
 
-from basetrainer.errors import UnknownNameError
+from basetrainer.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -24,6 +25,12 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return by_lower[found[0]] if found else None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'NAME'?`` for a message, or nothing where no name is alike."""
+    suggestion = nearest(name, known)
+    return f" Did you mean {suggestion!r}?" if suggestion else ""
+
+
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Return ``table[name]``, whatever the letter case of ``name``.
 
@@ -38,6 +45,48 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     key = str(name).lower()
     if key in table:
         return table[key]
-    suggestion = nearest(key, table)
-    hint = f" Did you mean {suggestion!r}?" if suggestion else ""
-    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(table))}.")
+    hint = did_you_mean(key, table)
+    fault = f"Unknown {kind} {name!r}.{hint}" if name else f"No {kind} is named."
+    raise UnknownNameError(f"{fault} Known: {', '.join(sorted(table))}.")
+
+
+def own_arguments(
+    kind: str,
+    name: str,
+    given: Mapping[str, Any],
+    own: Collection[str],
+    known: Collection[str],
+) -> tuple[dict[str, Any], str]:
+    """Sort arguments that were meant for any of several things of one kind.
+
+    Args:
+        kind: What is built ("optimizer"), for the message.
+        name: Which one of them.
+        given: The arguments; those that are None count as not given.
+        own: Names of those that this one takes.
+        known: Names of those that any of its kind takes.
+
+    Returns:
+        Those that it takes, and in words those that it does not use.
+
+    Raises:
+        ConfigError: If one is known to none of its kind; lists the nearest, and those it takes.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    for key, value in given.items():
+        if key not in known:
+            raise ConfigError(
+                f"{kind.capitalize()} {name!r} got {key}={value!r}, which no {kind} takes."
+                f"{did_you_mean(key, known)} {name!r} takes {', '.join(sorted(own))}."
+            )
+    unused = ", ".join(f"{key}={value!r}" for key, value in given.items() if key not in own)
+    return {key: value for key, value in given.items() if key in own}, unused
+
+
+def matches(name: str, patterns: str | Sequence[str]) -> bool:
+    """Whether a dotted name, or a module that it is part of, matches one of the patterns.
+
+    ``"layer1"`` matches ``layer1.0.conv1.weight``; ``*``, ``?`` and ``[12]`` are as in file names.
+    """
+    given = [patterns] if isinstance(patterns, str) else patterns
+    return any(fnmatchcase(name, one) or fnmatchcase(name, f"{one}.*") for one in given)

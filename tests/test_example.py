@@ -112,6 +112,25 @@ def test_resample_freeze_and_small_input_are_read_and_the_model_is_summed_up_onc
     assert "frozen: 3 parameters, 1 BatchNorms" in err
 
 
+def test_use_prune_trains_prunes_and_trains_on_and_a_later_run_goes_on_from_that(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("torch_pruning")
+    (tmp_path / "my.yaml").write_text("prune_backend: torch_pruning\nnum_epochs: 1\n")
+    data = ["--config_file", "my.yaml", *tiny_data(tmp_path)]
+    start(monkeypatch, *data, "--use_prune", "--sparsity", 0.5)
+    run = only_run(tmp_path / "work_space")
+    assert "| trained on |" in (run / "pruning.md").read_text()
+    (pruned,) = run.glob("pruned1/model/best_model_*.pth")
+    import basetrainer as bt
+
+    small = sum(one.numel() for one in bt.load_pruned(pruned).parameters())
+    assert small < 700_000  # of 2.2 million
+    start(monkeypatch, *data, "--finetune", pruned, "--work_dir", "later")
+    (later,) = only_run(tmp_path / "later").glob("model/best_model_*.pth")
+    assert sum(one.numel() for one in bt.load_pruned(later).parameters()) == small
+
+
 BAD_KEYS = {
     "num_epochs: three": ("num_epochs", "three", "bad.yaml, line "),
     "milestones: 20": ("milestones", "20", "[20]"),
@@ -127,7 +146,8 @@ BAD_KEYS = {
     "gpu_id: []": ("gpu_id",),
     "accumulate_steps: 0": ("accumulate_steps", "0"),
     "amp: half": ("amp", "half", "bf16"),
-    "use_prune: True": ("use_prune",),
+    "use_prune: True\nsparsity: 1.5": ("sparsity", "1.5", "bad.yaml, line "),
+    "use_prune: True\nprune_mod: L3": ("prune_mod", "L3", "FPGM"),
     "resample: meen": ("meen", "mean"),
     "freeze: [layer9]": ("layer9", "layer4"),
     "lr: [1": ("bad.yaml", "line "),
@@ -139,8 +159,8 @@ def test_a_wrong_setting_ends_before_training_with_code_2_and_one_message(
     line, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "empty" / "class").mkdir(parents=True)
-    key = line.partition(":")[0]
-    lines = [one for one in CONFIG.read_text().splitlines() if not one.startswith(f"{key}:")]
+    keys = tuple(f"{one.partition(':')[0]}:" for one in line.splitlines())
+    lines = [one for one in CONFIG.read_text().splitlines() if not one.startswith(keys)]
     (tmp_path / "bad.yaml").write_text("\n".join([*lines, line]))
     with pytest.raises(SystemExit) as caught:
         start(monkeypatch, "--config_file", "bad.yaml")

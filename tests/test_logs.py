@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import operator
 import pickle
+import pprint
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
-from basetrainer._logs import PhaseLogs, find_metric, phase_metrics
+from basetrainer._logs import PhaseLogs, SetLogs, find_metric, metrics_by_set, phase_metrics
 
 READERS: dict[str, Callable[[Any], Any]] = {
     "getitem": lambda d: d["x"] == 2,
@@ -37,6 +41,13 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "dict": lambda d: dict(d) == {"x": 2, "y": 3},
     "unpacking": lambda d: {**d} == {"x": 2, "y": 3},
     "json": lambda d: json.loads(json.dumps(d)) == {"x": 2, "y": 3},
+    "format_map": lambda d: "{x} {y}".format_map(d) == "2 3",
+    "percent": lambda d: operator.mod("%(x)d %(y)d", d) == "2 3",
+    "update": lambda d: dict({}, **d) == {"x": 2, "y": 3},
+    "sorted": lambda d: sorted(d) == ["x", "y"],
+    "itemgetter": lambda d: operator.itemgetter("y")(d) == 3,
+    "pprint": lambda d: pprint.pformat(d) == "{'x': 2, 'y': 3}",
+    "chain_map": lambda d: dict(ChainMap(d)) == {"x": 2, "y": 3},
     "pickle": lambda d: pickle.loads(pickle.dumps(d)) == {"x": 2, "y": 3},
     "pop": lambda d: d.pop("y") == 3,
     "popitem": lambda d: d.popitem() == ("y", 3),
@@ -49,6 +60,41 @@ def test_every_way_of_reading_is_up_to_date(way):
     logs = PhaseLogs({"x": 1})
     logs.add_source(lambda metrics: metrics.update({"x": 2, "y": 3}))
     assert READERS[way](logs)
+
+
+def test_match_reads_it_too():
+    logs: dict[str, Any] = PhaseLogs()
+    logs.add_source(lambda metrics: metrics.update({"y": 3}))  # type: ignore[attr-defined]
+    match logs:
+        case {"y": value}:
+            assert value == 3
+        case _:
+            pytest.fail("stale")
+
+
+def test_logs_in_a_checkpoint_load_with_weights_only():
+    figures = PhaseLogs({"loss": {"a": 0.5}})
+    figures.add_source(lambda metrics: metrics.update({"acc": 2.0}))
+    logs = {"lr": 0.1, "train": figures, "test": SetLogs(clean=figures)}
+    file = io.BytesIO()
+    torch.save({"logs": logs}, file)
+    file.seek(0)
+    expected = {"loss": {"a": 0.5}, "acc": 2.0}
+    assert torch.load(file, weights_only=True) == {
+        "logs": {"lr": 0.1, "train": expected, "test": {"clean": expected}}
+    }
+
+
+def test_copies_stay_what_they_are_and_share_nothing():
+    inner = {"a": 0.5}
+    logs = {"train": PhaseLogs(loss=inner), "test": SetLogs(clean=PhaseLogs(loss=inner))}
+    copied = copy.deepcopy(logs)
+    inner["a"] = 0.0
+    assert type(copied["train"]) is dict
+    assert type(copy.copy(logs["train"])) is dict
+    assert copied["train"]["loss"]["a"] == 0.5
+    assert metrics_by_set(copied["test"]) == {"clean": {"loss": {"a": 0.5}}}
+    assert metrics_by_set(copy.copy(logs["test"])) == {"clean": {"loss": {"a": 0.0}}}
 
 
 def test_nothing_is_computed_while_nobody_looks():

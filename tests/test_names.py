@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from basetrainer._names import lookup, nearest
+from basetrainer._names import lookup, matches, nearest
 from basetrainer._optional import require
 from basetrainer.errors import MissingExtraError, UnknownNameError
 
@@ -37,3 +39,19 @@ def test_a_missing_extra_says_how_to_install_it():
 def test_an_error_inside_an_installed_package_is_passed_on():
     with pytest.raises(ModuleNotFoundError, match=r"basetrainer\.absent"):
         require("basetrainer.absent", extra="x", needed_by="This")
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns", "expected"),
+    [
+        ("layer1.0.conv1.weight", "layer1", True),
+        ("layer10.conv.weight", "layer1", False),
+        ("layer2.0.bias", ["conv1", "layer[12]"], True),
+        ("layer2.0.bias", "*.bias", True),
+        ("fc.weight", [], False),
+    ],
+)
+def test_patterns_match_modules_and_parameters(
+    name: str, patterns: str | Sequence[str], expected: bool
+) -> None:
+    assert matches(name, patterns) is expected

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import Any
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from torch import nn
 
@@ -12,6 +14,9 @@ from basetrainer._logs import Logs
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+
+P = ParamSpec("P")
+C = TypeVar("C", bound="Callback")
 
 
 class Callback(Base):
@@ -56,3 +61,25 @@ class Callback(Base):
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_engine"}
+
+
+def counts_as(
+    part: str,
+) -> Callable[[Callable[Concatenate[C, P], None]], Callable[Concatenate[C, P], None]]:
+    """Decorate a hook whose time is that of another part of the run than ``callbacks``.
+
+    Args:
+        part: One of :data:`basetrainer.engine.run_clock.PARTS`.
+    """
+
+    def decorate(hook: Callable[Concatenate[C, P], None]) -> Callable[Concatenate[C, P], None]:
+        @functools.wraps(hook)
+        def timed(self: C, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            begin = perf_counter()
+            hook(self, *args, **kwargs)
+            if self.engine is not None:
+                self.engine.run_clock.count_in_hook(part, perf_counter() - begin)
+
+        return timed
+
+    return decorate

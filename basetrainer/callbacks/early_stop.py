@@ -59,7 +59,9 @@ class EarlyStop(Callback):
         else:
             mode = "min" if "loss" in indicator.lower() else "max"
         if (indicator, mode) != (self.monitor.indicator, self.monitor.mode):
+            best = self.monitor.state_dict()  # of the run that goes on, if there is one
             self.monitor = Monitor(indicator, mode)
+            self.monitor.load_state_dict(best)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Count an evaluation without improvement."""

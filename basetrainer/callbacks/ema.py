@@ -30,6 +30,8 @@ class EMA(Callback):
         ConfigError: If ``decay`` is not between 0 and 1.
     """
 
+    shares_state = True
+
     def __init__(self, decay: float = 0.999) -> None:
         super().__init__()
         if not 0.0 < decay < 1.0:
@@ -45,8 +47,9 @@ class EMA(Callback):
         engine = self.engine
         if engine is None:
             return
-        if not self._average:
-            self._average = {name: value.clone() for name, value in self._weights().items()}
+        for name, value in self._weights().items():
+            known = self._average.get(name, value)
+            self._average[name] = known.to(value.device, copy=known is value)
         self._seen_update = engine.position.update
         engine.test_weights = self.swapped_in
 
@@ -80,7 +83,11 @@ class EMA(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
-        self._average = {name: value.clone() for name, value in state["average"].items()}
+        for name, value in state["average"].items():
+            if name in self._average:
+                self._average[name].copy_(value)  # in place: it may be paired with its weight
+            else:
+                self._average[name] = value.clone()
         self.num_updates = state["num_updates"]
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from basetrainer._logs import PHASES, Logs, metrics_by_set
 from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.epoch_line import epoch_line, rounded
+from basetrainer.callbacks.line_file import put_aside
 from basetrainer.callbacks.metrics_jsonl import MetricsJsonl
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.pictures import Pictures, run_folder
@@ -22,7 +23,9 @@ from basetrainer.callbacks.run_info import write_run_info
 from basetrainer.callbacks.step_curves import StepCurves
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
+from basetrainer.engine.clock import told
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.progress import duration
 from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.file_utils import create_dir
 
@@ -152,13 +155,17 @@ class LogHistory(Callback):
         seconds = time.monotonic() - self._epoch_start
         num_epochs = self.engine.num_epochs if self.engine is not None else 0
         self.logger.info("%s", epoch_line(epoch, num_epochs, logs, seconds, is_best=bool(best)))
+        times = self.engine.run_clock.epoch if self.engine is not None else {}
+        if times:
+            self.logger.info("time epoch:%03d,%s", epoch, told(times), extra={"file_only": True})
         self.indicators = self.indicators or _figure_names(logs)
         if self._csv is None:
             test_sets = _test_sets(self.engine)
             self._csv = ResultsCsv(self.log_dir / "results.csv", self.indicators, test_sets)
         self._csv.append(epoch, logs)
         if self._jsonl is not None:
-            self._jsonl.append(epoch, logs, time.monotonic() - self._epoch_start)
+            row = {"time": times, **logs}
+            self._jsonl.append(epoch, row, time.monotonic() - self._epoch_start)
         if self._board is None:
             self._board = Board(self.log_dir)
         self._board.add_epoch(epoch, logs, self.indicators, best)
@@ -166,9 +173,13 @@ class LogHistory(Callback):
             self._pictures.take(self.engine, epoch, is_best=bool(best))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Draw the run, and close the files."""
+        """Draw the run, tell where the time went, and close the files."""
+        engine = self.engine
         if self._pictures is not None and self._csv is not None:
             self._pictures.draw()
+        if self.is_main_process and engine is not None:
+            seconds = engine.run_clock.measure_run(engine)
+            self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
         self._close(has_failed=False)
 
     def on_exception(self, error: BaseException, logs: Logs | None = None) -> None:
@@ -205,12 +216,16 @@ class LogHistory(Callback):
         """Open what writes; cut what an earlier process told of what is still to come."""
         position = engine.position
         goes_on = bool(position.epoch or position.step or position.update)
+        rewinds = goes_on or engine.checkpointer is not None
         if goes_on:
             jsonl.rewind(position.epoch)
             rewind_csv(self.log_dir / "results.csv", position.epoch)
+        elif rewinds:  # what lies here was left by a run that was killed before its first save
+            for name in ("metrics.jsonl", "results.csv"):
+                put_aside(self.log_dir / name)
         # An old program sets start_epoch and no update: its updates count from 0 again.
-        last_update = position.update if position.update else None
-        self._board = Board(self.log_dir, position.epoch if goes_on else None, last_update)
+        last_update = position.update if position.update or engine.checkpointer else None
+        self._board = Board(self.log_dir, position.epoch if rewinds else None, last_update)
         if engine.cfg is not None:
             self._board.add_settings(as_mapping(engine.cfg))
         self._curves = StepCurves(self._board, engine, self.log_freq)

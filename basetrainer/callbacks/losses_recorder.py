@@ -56,6 +56,16 @@ class NamedMeans(Tally):
         """Return the means as they stand in the logs; here by name."""
         return dict(means)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sum and the weight of each loss."""
+        return {name: mean.state_dict() for name, mean in self.means.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        for name, sums in state.items():
+            self.means[name] = Mean(self._skips_nonfinite)
+            self.means[name].load_state_dict(sums)
+
 
 def _known(means: dict[str, float | None]) -> dict[str, float]:
     return {name: mean for name, mean in means.items() if mean is not None}

@@ -15,7 +15,9 @@ from basetrainer.callbacks.line_file import LineFile
 
 
 class MetricsJsonl:
-    """Appends a line per epoch: ``epoch``, ``seconds``, and everything that is in the logs.
+    """Appends a line per epoch: ``epoch``, ``seconds``, ``time``, and all that is in the logs.
+
+    ``time`` has the seconds by part, see :class:`~basetrainer.engine.clock.Clock`.
 
     The lines are strict JSON, which has no NaN: NaN and the infinities are written as null. A
     file of an earlier run is continued.

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
-from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.monitor import Monitor
+from basetrainer.callbacks.weight_files import WeightFiles, save
+from basetrainer.checkpoint.tree import is_finite, read_tree
 from basetrainer.distributed.strategy import full_state, load_full_state
+from basetrainer.engine.state import check_model
 from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.utils.file_utils import create_dir, write_atomically
+from basetrainer.utils.file_utils import create_dir
+from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
 from basetrainer.utils.torch_tools import load_state_dict
 
-_NAMED = re.compile(r"_(\d{3,})(?:_(-?[\d.]+|-?inf))?\.pth$")
+OPTIMIZER = "model_optimizer.pth"
 
 
 class ModelCheckpoint(Callback):
@@ -33,8 +35,10 @@ class ModelCheckpoint(Callback):
     - ``best_model_EEE_V.VVVV.pth``: those of the best epoch.
 
     EEE is the epoch, V the figure (left out of the names if there is none). Each file is written
-    whole or not at all. All but the first are plain state dicts of the user's model; with averaged
-    weights (``ema_decay``) they hold those that were tested.
+    whole or not at all; several names of the same weights may be one file (hard links). With
+    ``resume`` the first one is the state that the run would go on from. The others are plain state
+    dicts of the user's model; with averaged weights (``ema_decay``) they hold those that were
+    tested.
 
     Args:
         model: May be wrapped.
@@ -85,8 +89,7 @@ class ModelCheckpoint(Callback):
         self.model_nums = model_nums
         self.monitor = Monitor(indicator, mode or ("min" if inverse else "max"))
         self.logger = logger or logging.getLogger(__name__)
-        self._own: dict[str, Path] = {}  # the file of each kind that the next one replaces
-        self._saved_update = -1
+        self._files = WeightFiles(self.model_dir)
         if self.is_main_process:
             create_dir(str(self.model_dir))
 
@@ -95,8 +98,16 @@ class ModelCheckpoint(Callback):
         """The figure that is compared."""
         return self.monitor.indicator
 
+    @property
+    def best_model(self) -> Path | None:
+        """The file of the best weights that this run wrote, on the main process; None if none."""
+        return self._files.path_of("best_model")
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Warn of callbacks that come later, whose figures would not be seen."""
+        checkpointer = self.engine.checkpointer if self.engine is not None else None
+        if checkpointer is not None and self.start_save != 0:
+            checkpointer.links = [self.model_dir / OPTIMIZER]
         callbacks = list(self.engine.callbacks) if self.engine is not None else [self]
         behind = [type(one).__name__ for one in callbacks[callbacks.index(self) + 1 :]]
         if behind:
@@ -106,33 +117,40 @@ class ModelCheckpoint(Callback):
                 ", ".join(behind),
             )
 
+    @counts_as("checkpoints")
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write what is due."""
         figure = self._read_figure(logs)
         is_best = (
             figure is not None
             and epoch >= self.best_save
-            and self.monitor.is_new_best(figure, epoch)
+            and self.monitor.is_better(figure, self.monitor.best)
         )
         keeps_all = self.start_save != 0
-        if keeps_all:
+        checkpointer = self.engine.checkpointer if self.engine is not None else None
+        if keeps_all and (checkpointer is None or not checkpointer.links_at_end_of(epoch)):
             self._save_optimizer(epoch)
         if not (keeps_all or is_best):
             return
         with self._tested_weights():
             # Collective where the model is sharded: every rank must get here.
             state = full_state(self.model) if self.model is not None else {}
+            is_best = is_best and self._is_sound(state, epoch)
+            if is_best and figure is not None:
+                self.monitor.is_new_best(figure, epoch)
             if not self.is_main_process:
                 return
             if keeps_all:
-                self._replace("latest_model", epoch, figure, state)
+                self._files.replace("latest_model", epoch, figure, state)
                 if epoch >= (self.start_save if self.start_save > 0 else self._first_kept):
-                    self._write("model", epoch, figure, state)
+                    self._files.write("model", epoch, figure, state)
             if is_best and figure is not None:
-                path = self._replace("best_model", epoch, figure, state)
-                self._remove_worse(path, figure)
+                path = self._files.replace("best_model", epoch, figure, state)
+                self._files.remove_worse(path, figure, self.monitor)
                 self.logger.info("save best_model:%s", path, extra={"file_only": True})
+            self._files.forget()
 
+    @counts_as("checkpoints")
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Write the weights of a run that was stopped within an epoch."""
         engine = self.engine
@@ -141,7 +159,7 @@ class ModelCheckpoint(Callback):
         self._save_optimizer(engine.epoch - 1)  # the running epoch is not finished
         with self._tested_weights():
             if self.is_main_process and self.model is not None:
-                self._replace("latest_model", engine.epoch, None, full_state(self.model))
+                self._files.replace("latest_model", engine.epoch, None, full_state(self.model))
 
     def resume_model(
         self,
@@ -169,29 +187,35 @@ class ModelCheckpoint(Callback):
         if not resume:
             return model, optimizer, 0
         path = Path(resume)
-        path = path / "model_optimizer.pth" if path.is_dir() else path
+        path = path / OPTIMIZER if path.is_dir() else path
         state = load_state_dict(path)
         try:
             load_full_state(model, state, strict=strict)
         except RuntimeError as error:
+            check_model(state, full_state(model), str(path))  # says it in one line
             raise CheckpointError(f"{path} does not fit the model: {error}") from error
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            found = read_tree(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}.") from error
         if "epoch" not in found:
             return model, optimizer, 0
-        if optimizer is not None and found.get("optimizer"):
-            try:
-                _load_optimizer(optimizer, found["optimizer"])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
-        return model, optimizer, int(found["epoch"]) + 1
+        try:
+            start_epoch = int(found["epoch"]) + 1
+            if optimizer is not None and found.get("optimizer"):
+                load_optimizer_state(optimizer, found["optimizer"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
+        return model, optimizer, start_epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best figure so far."""
-        return dict(self.monitor.state_dict())
+        """Return the best figure so far, and the files that the next ones replace."""
+        return {**self.monitor.state_dict(), "own": self._files.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back the best figure."""
+        """Take back what :meth:`state_dict` returned."""
         self.monitor.load_state_dict(state)
+        self._files.load_state_dict(state["own"])
 
     @property
     def _first_kept(self) -> int:
@@ -214,6 +238,13 @@ class ModelCheckpoint(Callback):
             )
         return figure
 
+    def _is_sound(self, state: dict[str, Any], epoch: int) -> bool:
+        """Whether the weights are finite; a net of NaN can have the best figure so far."""
+        if is_finite(state):
+            return True
+        self.logger.warning("epoch %d is not the best: its weights are NaN or infinite", epoch)
+        return False
+
     def _tested_weights(self) -> Any:
         return self.engine.test_weights() if self.engine is not None else nullcontext()
 
@@ -223,57 +254,9 @@ class ModelCheckpoint(Callback):
         state = {
             "epoch": epoch,
             "model": full_state(self.model),
-            "optimizer": _optimizer_state(self.optimizer),
+            "optimizer": optimizer_state(self.optimizer),
         }
-        _save(self.model_dir / "model_optimizer.pth", state)
-
-    def _write(self, kind: str, epoch: int, figure: float | None, state: dict[str, Any]) -> Path:
-        value = "" if figure is None else f"_{figure:.4f}"
-        path = self.model_dir / f"{kind}_{epoch:03d}{value}.pth"
-        _save(path, state)
-        return path
-
-    def _replace(self, kind: str, epoch: int, figure: float | None, state: dict[str, Any]) -> Path:
-        """Write the file of a kind, then remove the one that this run wrote before."""
-        path = self._write(kind, epoch, figure, state)
-        before = self._own.get(kind)
-        if before is None and kind == "latest_model":
-            for stale in self.model_dir.glob("latest_model_*.pth"):
-                if stale != path:
-                    stale.unlink(missing_ok=True)
-        elif before is not None and before != path:
-            before.unlink(missing_ok=True)
-        self._own[kind] = path
-        return path
-
-    def _remove_worse(self, kept: Path, figure: float) -> None:
-        """Remove the best models of earlier runs in this folder that are worse than this one."""
-        for path in self.model_dir.glob("best_model_*.pth"):
-            named = _NAMED.search(path.name)
-            value = float(named[2]) if named and named[2] else None
-            if path != kept and value is not None and self.monitor.is_better(figure, value):
-                path.unlink(missing_ok=True)
-
-
-def _optimizer_state(optimizer: Any) -> Any:
-    """Return the state of one optimizer, or of several in the same structure."""
-    if isinstance(optimizer, dict):
-        return {name: one.state_dict() for name, one in optimizer.items()}
-    if isinstance(optimizer, (list, tuple)):
-        return [one.state_dict() for one in optimizer]
-    return optimizer.state_dict() if optimizer is not None else None
-
-
-def _load_optimizer(optimizer: Any, state: Any) -> None:
-    """Load what :func:`_optimizer_state` returned."""
-    if isinstance(optimizer, dict):
-        for name, one in optimizer.items():
-            one.load_state_dict(state[name])
-    elif isinstance(optimizer, (list, tuple)):
-        for one, own in zip(optimizer, state, strict=True):
-            one.load_state_dict(own)
-    else:
-        optimizer.load_state_dict(state)
+        save(self.model_dir / OPTIMIZER, state)
 
 
 def _names(logs: Logs | None) -> list[str]:
@@ -286,7 +269,3 @@ def _names(logs: Logs | None) -> list[str]:
                 if isinstance(value, dict):
                     names.update(dict.fromkeys(value))
     return list(names)
-
-
-def _save(path: Path, state: Any) -> None:
-    write_atomically(path, lambda file: torch.save(state, file))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from basetrainer.callbacks.samples import SampleCollector
 from basetrainer.callbacks.scene import Scene
-from basetrainer.data.loader import length
+from basetrainer.data.placed import length
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import MissingExtraError
 from basetrainer.plots.canvas import png

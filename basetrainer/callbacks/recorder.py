@@ -32,6 +32,14 @@ class Tally(ABC):
     def figures(self) -> Metrics:
         """Return the figures, up to date; nothing if nothing was counted."""
 
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was counted so far, settled: tensors and numbers."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+
     def recent(self) -> Metrics:
         """Return the figures of what was added since the last call; by default of everything."""
         return self.figures()
@@ -111,6 +119,19 @@ class Recorder(Callback, ABC):
             several = isinstance(engine.test_loader, Mapping)
             loader = engine.test_loader.get(engine.test_set) if several else engine.test_loader
         self._finish("test", logs, sums_ranks=is_dealt(loader))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what this process counted in the epoch's training so far."""
+        # A test that is cut short is done again from its beginning.
+        tally = self._tallies.get("train")
+        return {} if tally is None or tally.is_empty else {"train": tally.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self._tallies.clear()
+        if "train" in state:
+            self._tallies["train"] = self.new_tally()
+            self._tallies["train"].load_state_dict(state["train"])
 
     def _start(self, phase: Phase, logs: Logs | None) -> None:
         old = self._tallies.pop(phase, None)

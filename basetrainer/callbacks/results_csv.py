@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from basetrainer._logs import Logs, metrics_by_set
-from basetrainer.callbacks.line_file import LineFile
+from basetrainer.callbacks.line_file import LineFile, put_aside
 
 
 class ResultsCsv:
@@ -35,11 +35,7 @@ class ResultsCsv:
         header = ["epoch", *map(_title, self._columns)]
         if _read_header(path) == header:
             return
-        if path.exists():
-            number = 1
-            while (kept := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
-                number += 1
-            path.rename(kept)
+        put_aside(path)
         self._file.append(_line(header))
 
     def append(self, epoch: int, logs: Logs) -> None:

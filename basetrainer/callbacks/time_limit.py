@@ -33,4 +33,4 @@ class TimeLimit(Callback):
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Stop if time is up."""
         if time.monotonic() >= self._deadline and self.engine is not None:
-            self.engine.stop(f"max_minutes: {self.max_minutes:g} are over")
+            self.engine.stop(f"max_minutes: {self.max_minutes:g} are over", is_final=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from basetrainer.utils.setup_config import load_config
 
@@ -22,8 +23,17 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: If the data cannot be opened at all.
     """
+    from tqdm import tqdm
+
     from basetrainer.datasets.check import check_config  # loads torch: --version shall not wait
 
-    report = check_config(load_config(args.config_file))
+    # Nothing is shown where nobody looks: disable=None is tqdm's word for that.
+    with tqdm(unit="image", leave=False, disable=None, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = check_config(load_config(args.config_file), progress=show)
     print(report.text())
     return 0 if report.ok else 1

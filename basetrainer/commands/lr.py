@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 
 from basetrainer.errors import ConfigError, MissingExtraError
-from basetrainer.utils.config_keys import as_float, as_int
+from basetrainer.utils.config_keys import as_float, as_int, check_key
 from basetrainer.utils.setup_config import get, load_config
-
-ARGUMENTS = ("milestones", "num_warn_up", "num_cycles", "decay", "gamma")
-"""Keys of a configuration that are arguments of a schedule."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.config_file} names no scheduler. Set e.g. scheduler: cosine")
     lr = as_float("lr", get(cfg, "lr", 0.1), args.config_file, above=0.0)
     num_epochs = as_int("num_epochs", get(cfg, "num_epochs", 1), args.config_file, minimum=1)
-    given = {key: get(cfg, key) for key in ARGUMENTS if get(cfg, key) is not None}
+    given = {key: get(cfg, key) for key in ("milestones", "num_warn_up")}
+    given |= check_key("scheduler_args", get(cfg, "scheduler_args"), args.config_file)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     scheduler = get_scheduler(name, optimizer, lr, num_epochs, args.num_steps, **given)
     curve = lr_curve(scheduler)

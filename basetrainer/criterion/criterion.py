@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basetrainer._names import lookup, nearest
+from basetrainer._names import lookup, own_arguments
+from basetrainer.criterion.checks import check_inputs, check_options
 from basetrainer.criterion.compose import ComposeLoss
 from basetrainer.criterion.losses import BCEWithLogits, DiceLoss, FocalLoss, LabelSmoothing
 from basetrainer.criterion.weights import as_weight
@@ -43,13 +44,13 @@ _DEPRECATED = {"self", "size_average", "reduce"}
 
 
 def get_criterion(
-    loss_type: str,
+    loss_type: str | Sequence[str] | Mapping[str, float],
     num_classes: int | None = None,
     class_weight: Any = None,
     device: torch.device | str = "cuda:0",
     **kwargs: Any,
 ) -> nn.Module:
-    """Return the loss of that name, in any letter case.
+    """Return the loss of that name, in any letter case; of several names a weighted sum.
 
     ==============================  =======================================================
     name                            own arguments, with defaults
@@ -66,7 +67,8 @@ def get_criterion(
     All but Dice also take ``reduction``.
 
     Args:
-        loss_type: The name; several together are for :func:`build_criterion`.
+        loss_type: The name; a list of names, or the weight of each by its name, goes to
+            :func:`build_criterion`, whose loss returns a dict.
         num_classes: Only checked against the length of ``class_weight``.
         class_weight: A weight per class, a list, array or tensor, for the losses that tell classes
             apart. For FocalLoss it is ``alpha`` or, if that is one number, multiplied by it.
@@ -78,11 +80,10 @@ def get_criterion(
         UnknownNameError: If there is no such loss.
         ConfigError: If an argument is out of range, or known to no loss.
     """
-    if not isinstance(loss_type, str):
-        raise ConfigError(
-            f"loss_type={loss_type!r} is not the name of one loss. Use build_criterion for several."
-        )
-    factory = lookup("loss", loss_type, LOSSES)
+    if isinstance(loss_type, (list, tuple, Mapping)):
+        return build_criterion(loss_type, num_classes, class_weight, device, **kwargs)
+    factory = lookup("loss", loss_type, LOSSES)  # type: ignore[arg-type] # or it is refused
+    loss_type = str(loss_type)
     own = _own_arguments(loss_type, factory, kwargs)
     weight = as_weight(class_weight)
     if weight is not None and num_classes and weight.numel() != num_classes:
@@ -96,6 +97,8 @@ def get_criterion(
         criterion = factory(**own)
     except TypeError as error:
         raise ConfigError(f"Loss {loss_type!r} refused {own}: {error}.") from error
+    check_options(criterion)
+    criterion.register_forward_pre_hook(check_inputs)
     if next(criterion.buffers(), None) is not None:
         criterion.register_forward_pre_hook(_follow_inputs)
     return criterion
@@ -120,14 +123,17 @@ def build_criterion(
     Raises:
         ConfigError: If there is no loss, a weight is no number, or as in :func:`get_criterion`.
     """
-    if isinstance(loss_type, str):
-        loss_type = [loss_type]
-    if not isinstance(loss_type, Mapping):
-        loss_type = dict.fromkeys(loss_type, 1.0)
+    names = [loss_type] if isinstance(loss_type, str) else list(loss_type)
+    for name in names:
+        if not isinstance(name, str) or names.count(name) > 1:
+            raise ConfigError(
+                f"loss_type={loss_type!r}: write the name of each loss once, as in [CELoss, Dice], "
+                f"or its weight beside it, as in {{CELoss: 1.0, Dice: 0.5}}."
+            )
     criterions = {
-        name: get_criterion(name, num_classes, class_weight, device, **kwargs) for name in loss_type
+        name: get_criterion(name, num_classes, class_weight, device, **kwargs) for name in names
     }
-    return ComposeLoss(criterions, dict(loss_type))
+    return ComposeLoss(criterions, loss_type if isinstance(loss_type, Mapping) else None)
 
 
 def _follow_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -145,19 +151,18 @@ def _own_arguments(
     loss_type: str, factory: type[nn.Module], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments that this loss takes; refuse those that none does."""
-    known = set().union(*(_arguments(one) for one in LOSSES.values())) - {"weight"}
-    for name, value in kwargs.items():
-        if name not in known:
-            suggestion = nearest(name, [*known, "class_weight"])
-            hint = f" Did you mean {suggestion!r}?" if suggestion else ""
-            raise ConfigError(
-                f"Loss {loss_type!r} got {name}={value!r}, which no loss takes.{hint} "
-                f"Known: {', '.join(sorted(known))}."
-            )
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    own = {name: value for name, value in given.items() if name in _arguments(factory)}
-    if unused := given.keys() - own.keys():
-        logger.info("loss %r does not use %s", loss_type, ", ".join(sorted(unused)))
+    if kwargs.get("weight") is not None:
+        raise ConfigError(
+            f"Loss {loss_type!r} got weight={kwargs['weight']!r}. A weight for each class is given "
+            f"as class_weight; one for each of several losses stands beside its name."
+        )
+    known = {"class_weight"}.union(*(_arguments(one) for one in LOSSES.values())) - {"weight"}
+    taken = _arguments(factory)
+    if taken & {"weight", "alpha"}:
+        taken = taken - {"weight"} | {"class_weight"}
+    own, unused = own_arguments("loss", loss_type, kwargs, taken, known)
+    if unused:
+        logger.info("loss %r does not use %s", loss_type, unused)
     if isinstance(own.get("pos_weight"), Sequence):
         own["pos_weight"] = as_weight(own["pos_weight"])
     return own

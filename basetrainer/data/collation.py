@@ -38,6 +38,11 @@ class Collation:
             f"Collation joins dicts or tuples, but the dataset returned a {type(first).__name__}."
         )
 
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether nothing is drawn here, so that no generator need be seeded for it."""
+        return type(self) is Collation
+
     def _join(self, key: Any, values: list[Any]) -> Any:
         return default_collate(values) if self.stacks.get(key, True) and _stacks(values) else values
 

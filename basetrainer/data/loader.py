@@ -1,17 +1,16 @@
-"""Loaders whose order is a function of seed and epoch, dealt to the ranks, and their epochs."""
+"""Loaders whose order is a function of seed and epoch, dealt to the ranks."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
-from basetrainer.data.order import DealtBatches, TrainOrder, epoch_order, mix
+from basetrainer.data.epoch_loader import EpochLoader
+from basetrainer.data.order import DealtOrder, EpochOrder, TrainOrder
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 
@@ -19,7 +18,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 PHASES = ("train", "test", "val")
-DEFAULT_SEED = 2020
 
 
 def build_dataloader(
@@ -32,7 +30,7 @@ def build_dataloader(
     *,
     weights: Tensor | None = None,
     **kwargs: Any,
-) -> DataLoader[Any]:
+) -> EpochLoader:
     """Make a DataLoader whose samples are dealt to the processes of the run.
 
     Args:
@@ -56,12 +54,10 @@ def build_dataloader(
         raise ConfigError(f"batch_size: {batch_size} must be at least 1.")
     if num_workers < 0:
         raise ConfigError(f"num_workers: {num_workers} must not be negative.")
-    if num_workers == 0:
-        kwargs.pop("persistent_workers", None)  # DataLoader refuses it without workers
-    is_ours = kwargs.get("generator") is None
-    if is_ours:  # of its own: iter(DataLoader) otherwise draws from the global one
-        kwargs["generator"] = torch.Generator().manual_seed(mix(DEFAULT_SEED))
+    kwargs["num_workers"] = num_workers
+    kwargs["persistent_workers"] = num_workers > 0 and kwargs.get("persistent_workers", True)
     context = DistContext.current() if distributed else DistContext()
+    ranks: dict[str, Any] = {"rank": context.rank, "world_size": context.world_size}
     own_order = kwargs.get("sampler") is not None or kwargs.get("batch_sampler") is not None
     if isinstance(dataset, IterableDataset) or own_order:
         if weights is not None:
@@ -70,39 +66,21 @@ def build_dataloader(
             logger.warning("the %s loader has a sampler of its own: every rank follows it", phase)
         if kwargs.get("batch_sampler") is None:
             kwargs["batch_size"] = batch_size
-        return _marked(DataLoader(dataset, num_workers=num_workers, **kwargs), is_ours)
-    drop_last = bool(kwargs.pop("drop_last", False))
+        return EpochLoader(dataset, advances=phase == "train", **ranks, **kwargs)
+    options: dict[str, Any] = {
+        "shuffle": shuffle,
+        "drop_last": bool(kwargs.pop("drop_last", False)),
+        **ranks,
+    }
+    order: EpochOrder
     if phase == "train":
-        _check_epoch(len(dataset), batch_size, drop_last, context.world_size)
-        sampler = TrainOrder(
-            len(dataset),
-            batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            rank=context.rank,
-            world_size=context.world_size,
-            weights=weights,
-        )
-        loader = DataLoader(dataset, batch_size, sampler=sampler, num_workers=num_workers, **kwargs)
-        return _marked(loader, is_ours)
+        _check_epoch(len(dataset), batch_size, options["drop_last"], context.world_size)
+        order = TrainOrder(len(dataset), batch_size, weights=weights, **options)
+        return EpochLoader(dataset, order, **ranks, **kwargs)
     if weights is not None:
         raise ConfigError(f"weights: a {phase} loader shows every sample once. Leave them out.")
-    batches = DealtBatches(
-        len(dataset),
-        batch_size,
-        drop_last=drop_last,
-        rank=context.rank,
-        world_size=context.world_size,
-        order=epoch_order(len(dataset), 0, 0) if shuffle else None,
-    )
-    loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, **kwargs)
-    return _marked(loader, is_ours, is_dealt=distributed)
-
-
-def _marked(loader: DataLoader[Any], is_ours: bool, is_dealt: bool = False) -> DataLoader[Any]:
-    """Note on the loader whether its generator is ours, and whether ranks share its data."""
-    loader.is_ours, loader.is_dealt = is_ours, is_dealt
-    return loader
+    order = DealtOrder(len(dataset), batch_size, **options)
+    return EpochLoader(dataset, order, is_dealt=distributed, **ranks, **kwargs)
 
 
 def _check_epoch(num_samples: int, batch_size: int, drop_last: bool, world_size: int) -> None:
@@ -136,70 +114,13 @@ def is_shuffled(loader: Any) -> bool:
     return not isinstance(source, SequentialSampler) and getattr(source, "shuffle", True)
 
 
-def length(sized: Any, default: int = 0) -> int:
-    """Return ``len(sized)``, or ``default`` where it has none."""
-    try:
-        return len(sized)
-    except TypeError:
-        return default
+def seed_loader(loader: Any, seed: int) -> None:
+    """Make a loader of ours follow the run's seed, unless it was given a generator.
 
-
-def seed_loader(loader: Any, seed: int, rank: int = 0) -> None:
-    """Make a loader of ours follow the run's seed.
-
-    The order is that of the seed on all ranks; what loader workers draw differs by rank.
+    Order and draws are those of the seed on all ranks.
     """
-    if getattr(loader, "is_ours", False):
-        if isinstance(loader.sampler, TrainOrder):
-            loader.sampler.seed = seed
-        loader.generator.manual_seed(mix(seed, rank))
-
-
-def set_epoch(loader: Any, epoch: int) -> None:
-    """Tell the loader's sampler, batch sampler and dataset, if they listen, the epoch."""
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    parts = (
-        getattr(loader, "sampler", None),
-        batch_sampler,
-        getattr(batch_sampler, "sampler", None),
-        getattr(loader, "dataset", None),
-    )
-    for listener in {id(part): part for part in parts}.values():
-        if callable(tell := getattr(listener, "set_epoch", None)):
-            tell(epoch)
-
-
-class EpochStream:
-    """Epochs of ``num_steps`` batches out of any data: it goes on where the last one ended.
-
-    Args:
-        loader: Any iterable of batches; it is started again when it ends.
-        num_steps: Batches of one epoch.
-    """
-
-    def __init__(self, loader: Iterable[Any], num_steps: int) -> None:
-        self._batches = _endless(loader)
-        self._num_steps = num_steps
-
-    def __iter__(self) -> Iterator[Any]:
-        return itertools.islice(self._batches, self._num_steps)
-
-    def __len__(self) -> int:
-        return self._num_steps
-
-
-def _endless(loader: Iterable[Any]) -> Iterator[Any]:
-    for number in itertools.count():
-        set_epoch(loader, number)
-        is_empty = True
-        for batch in loader:
-            is_empty = False
-            yield batch
-        if is_empty:
-            raise ConfigError(
-                f"steps_per_epoch asks for more batches, but pass {number} over the training data "
-                f"had none. A generator runs once: give a DataLoader or another iterable."
-            )
+    if isinstance(loader, EpochLoader) and loader.is_ours:
+        loader.seed = seed
 
 
 def look_ahead(items: Iterable[T]) -> Iterator[tuple[T, bool]]:

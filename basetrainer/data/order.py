@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from basetrainer.data.placed import DEFAULT_SEED, Passes
 from basetrainer.errors import ConfigError
 
 _MASK = (1 << 63) - 1
@@ -33,26 +37,21 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_samples, generator=generator)
 
 
-class TrainOrder(Sampler[int]):
-    """This rank's samples of each epoch, in an order of its own.
+class EpochOrder(Passes, Sampler[int], ABC):
+    """This rank's samples of each epoch.
 
-    A global batch is a slice of the epoch's order, each rank takes its part of it. The last,
-    smaller global batch is split as evenly as it goes; where it has fewer samples than there
-    are ranks it is left out, since every rank needs one.
+    All ranks share one order of the epoch; a *place* is a position in it, from 0. Each batch of a
+    rank is a run of places, so that any batch can be had without those before it.
 
     Args:
         num_samples: Samples of the dataset.
         batch_size: Of one rank.
-        shuffle: Whether to shuffle anew each epoch.
-        drop_last: Whether to leave the last, smaller global batch out.
+        shuffle: Whether the order is another than the dataset's.
+        drop_last: Whether to leave out the samples that fill no batch.
         rank: Of this process.
         world_size: Number of processes.
-        seed: Of the shuffling.
-        weights: How often to show each sample in relation to the others, shape ``(num_samples,)``;
-            the epoch is then drawn by :func:`~basetrainer.datasets.balance.balanced_order`.
-
-    Raises:
-        ConfigError: If the weights do not fit the dataset, or go with ``shuffle=False``.
+        seed: Of the run.
+        advances: See :class:`~basetrainer.data.placed.Passes`.
     """
 
     def __init__(
@@ -64,10 +63,80 @@ class TrainOrder(Sampler[int]):
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
-        seed: int = 2020,
-        weights: Tensor | None = None,
+        seed: int = DEFAULT_SEED,
+        advances: bool = True,
     ) -> None:
-        if weights is not None and not shuffle:
+        super().__init__(seed, advances=advances)
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.rank = rank
+        self.world_size = world_size
+
+    @abstractmethod
+    def order(self, epoch: int) -> Tensor:
+        """Return the epoch's samples of all ranks, a function of seed and epoch."""
+
+    @property
+    @abstractmethod
+    def num_batches(self) -> int:
+        """This rank's batches of an epoch."""
+
+    @abstractmethod
+    def places(self, number: int) -> range:
+        """Return the places of this rank's batch ``number``."""
+
+    def global_number(self, number: int) -> int:
+        """Return the number, among those of all ranks, of this rank's batch ``number``."""
+        return number
+
+    def fingerprint(self) -> dict[str, int]:
+        """Return what must be equal for a place to mean the same samples on all ranks."""
+        return {
+            "num_samples": self.num_samples,
+            "batch_size": self.batch_size,
+            "world_size": self.world_size,
+            "global_batch": self.batch_size * self.world_size,
+            "num_batches": self.num_batches,
+            "seed": self.seed,
+            "shuffle": int(self.shuffle),
+            "drop_last": int(self.drop_last),
+        }
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.order(self.epoch)
+        for number in range(self.num_batches):
+            places = self.places(number)
+            yield from order[places.start : places.stop].tolist()
+
+    def __len__(self) -> int:
+        """Return the number of this rank's samples of an epoch."""
+        last = self.num_batches - 1
+        return last * self.batch_size + len(self.places(last)) if last >= 0 else 0
+
+
+class TrainOrder(EpochOrder):
+    """An order of its own for each epoch, of which each rank takes its part of every batch.
+
+    A global batch is a run of places, each rank takes its part of it. The last, smaller global
+    batch is split as evenly as it goes; where it has fewer samples than there are ranks it is left
+    out, since every rank needs one.
+
+    Args:
+        num_samples, batch_size, **options: See :class:`EpochOrder`.
+        weights: How often to show each sample in relation to the others, shape ``(num_samples,)``;
+            the epoch is then drawn by :func:`~basetrainer.datasets.balance.balanced_order`.
+
+    Raises:
+        ConfigError: If the weights do not fit the dataset, or go with ``shuffle=False``.
+    """
+
+    def __init__(
+        self, num_samples: int, batch_size: int, *, weights: Tensor | None = None, **options: Any
+    ) -> None:
+        super().__init__(num_samples, batch_size, **options)
+        if weights is not None and not self.shuffle:
             raise ConfigError(
                 "shuffle: False keeps the order of the dataset, weights draw another. Give one."
             )
@@ -76,81 +145,68 @@ class TrainOrder(Sampler[int]):
             from basetrainer.datasets.balance import checked_weights  # loaded by those who need it
 
             self.weights = checked_weights(weights, num_samples)
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.rank = rank
-        self.world_size = world_size
-        self.seed = seed
-        self.epoch = 0
-        global_batch = batch_size * world_size
-        self._num_full = num_samples // global_batch
-        tail = 0 if drop_last else num_samples % global_batch
-        self._tail = tail if tail >= world_size else 0
+        self._num_full, tail = divmod(num_samples, batch_size * self.world_size)
+        self._tail = 0 if self.drop_last or tail < self.world_size else tail
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration yields."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        order = self._order()
-        end = self._num_full * self.batch_size * self.world_size
-        mine = order[:end].view(-1, self.world_size, self.batch_size)[:, self.rank].reshape(-1)
-        tail = order[end : end + self._tail].tensor_split(self.world_size)[self.rank]
-        return iter(torch.cat([mine, tail]).tolist())
-
-    def _order(self) -> Tensor:
+    def order(self, epoch: int) -> Tensor:
         """Return the epoch's samples of all ranks, a function of seed and epoch."""
         if self.weights is not None:
             from basetrainer.datasets.balance import balanced_order
 
-            return balanced_order(self.weights, self.num_samples, self.seed, self.epoch)
+            return balanced_order(self.weights, self.num_samples, self.seed, epoch)
         if self.shuffle:
-            return epoch_order(self.num_samples, self.seed, self.epoch)
+            return epoch_order(self.num_samples, self.seed, epoch)
         return torch.arange(self.num_samples)
 
-    def __len__(self) -> int:
-        share = self._tail // self.world_size + (self.rank < self._tail % self.world_size)
-        return self._num_full * self.batch_size + share
+    def fingerprint(self) -> dict[str, int]:
+        """Return what must be equal for a place to mean the same samples on all ranks."""
+        weights = b"" if self.weights is None else self.weights.numpy().tobytes()
+        return {**super().fingerprint(), "weights": zlib.crc32(weights)}
+
+    @property
+    def num_batches(self) -> int:
+        """This rank's batches of an epoch, as many as every other rank's."""
+        return self._num_full + bool(self._tail)
+
+    def places(self, number: int) -> range:
+        """Return the places of this rank's batch ``number``."""
+        start = number * self.batch_size * self.world_size
+        if number < self._num_full:
+            start += self.rank * self.batch_size
+            return range(start, start + self.batch_size)
+        share, rest = divmod(self._tail, self.world_size)
+        start += self.rank * share + min(self.rank, rest)
+        return range(start, start + share + (self.rank < rest))
 
 
-class DealtBatches(Sampler[list[int]]):
-    """Whole batches of the one-process order, dealt to the ranks in turn.
+class DealtOrder(EpochOrder):
+    """Whole batches of the one-process order, dealt to the ranks in turn; the same every time.
 
     Nothing is padded and nothing repeated: together the ranks see every sample once, in the
     very batches that one process would make.
-
-    Args:
-        num_samples: Samples of the dataset.
-        batch_size: Of a batch.
-        drop_last: Whether to leave the last, smaller batch out.
-        rank: Of this process.
-        world_size: Number of processes.
-        order: The one-process order; by default that of the dataset.
-
-    Attributes:
-        shuffle: Whether the order is another than the dataset's.
     """
 
-    def __init__(
-        self,
-        num_samples: int,
-        batch_size: int,
-        *,
-        drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-        order: Tensor | None = None,
-    ) -> None:
-        self.shuffle = order is not None
-        indices = torch.arange(num_samples) if order is None else order
-        batches = [batch.tolist() for batch in indices.split(batch_size)] if num_samples else []
-        if drop_last and batches and len(batches[-1]) < batch_size:
-            batches.pop()
-        self._batches = batches[rank::world_size]
+    def __init__(self, num_samples: int, batch_size: int, **options: Any) -> None:
+        super().__init__(num_samples, batch_size, advances=False, **options)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches)
+    def order(self, epoch: int) -> Tensor:
+        """Return the samples of all ranks, in every epoch the same."""
+        if self.shuffle:
+            return epoch_order(self.num_samples, 0, 0)
+        return torch.arange(self.num_samples)
 
-    def __len__(self) -> int:
-        return len(self._batches)
+    @property
+    def num_batches(self) -> int:
+        """This rank's batches; other ranks may have one more or less."""
+        whole, rest = divmod(self.num_samples, self.batch_size)
+        total = whole + (rest > 0 and not self.drop_last)
+        return len(range(self.rank, total, self.world_size))
+
+    def places(self, number: int) -> range:
+        """Return the places of this rank's batch ``number``."""
+        start = self.global_number(number) * self.batch_size
+        return range(start, min(start + self.batch_size, self.num_samples))
+
+    def global_number(self, number: int) -> int:
+        """Return the number, among those of all ranks, of this rank's batch ``number``."""
+        return number * self.world_size + self.rank

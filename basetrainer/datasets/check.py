@@ -32,7 +32,7 @@ class _Look(NamedTuple):
 
 def check_data(
     train: ImageDataset,
-    test: ImageDataset | None = None,
+    test: ImageDataset | Mapping[str, ImageDataset] | None = None,
     *,
     num_threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -41,14 +41,18 @@ def check_data(
 
     Args:
         train: The training data.
-        test: The test data, if any; copies are looked for across both.
+        test: The test data, if any, or several sets by name; copies are looked for across all.
         num_threads: Images read at the same time; None: one per core.
         progress: Called as ``progress(done, total)``, in images, from this thread.
 
     Returns:
         Counts per class, sizes, missing and broken files, files with the same bytes.
     """
-    datasets = {"train": train} if test is None else {"train": train, "test": test}
+    datasets = {"train": train}
+    if isinstance(test, Mapping):
+        datasets |= {f"test {name}": one for name, one in test.items()}
+    elif test is not None:
+        datasets["test"] = test
     total = sum(map(len, datasets.values()))
     done = 0
     parts: list[PartReport] = []
@@ -78,8 +82,9 @@ def check_config(
 ) -> Report:
     """Check the data that a configuration names.
 
-    Reads the keys ``train_data`` (a path or a list of them), ``test_data``, ``class_name`` (list,
-    file or dict) and ``data_root`` (where relative paths of list files start).
+    Reads the keys ``train_data`` (a path or a list of them), ``test_data`` (likewise, or such under
+    each of several names), ``class_name`` (list, file or dict) and ``data_root`` (where relative
+    paths of list files start).
 
     Args:
         cfg: A dict or any object with attributes.
@@ -97,8 +102,16 @@ def check_config(
     root = _setting(cfg, "data_root")
     train = open_dataset(train_data, class_names=_setting(cfg, "class_name"), root=root)
     test_data = _setting(cfg, "test_data")
-    test = open_dataset(test_data, like=train, root=root) if test_data else None
-    return check_data(train, test, num_threads=num_threads, progress=progress)
+
+    def opened(paths: Any) -> ImageDataset:
+        return open_dataset(paths, like=train, root=root)
+
+    tests: Any = None
+    if isinstance(test_data, Mapping):
+        tests = {name: opened(paths) for name, paths in test_data.items()}
+    elif test_data:
+        tests = opened(test_data)
+    return check_data(train, tests, num_threads=num_threads, progress=progress)
 
 
 def _part(name: str, dataset: ImageDataset, looks: list[_Look]) -> PartReport:

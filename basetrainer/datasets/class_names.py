@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from basetrainer._names import nearest
+from basetrainer._names import did_you_mean
 from basetrainer.errors import ConfigError, DataError
 
 ClassNames: TypeAlias = "str | os.PathLike[str] | Sequence[str] | Mapping[str, int]"
@@ -143,11 +143,10 @@ class ClassList:
                 f"{where()}: label {label} is not among the {len(self.names)} classes, 0 to "
                 f"{len(self.names) - 1}. Mend the label, or give class_names with all classes."
             )
-        suggestion = nearest(label, self.ids)
-        hint = f" Did you mean {suggestion!r}?" if suggestion else ""
         raise ConfigError(
-            f"{where()}: {label!r} is not among the {len(self.names)} class names.{hint} Rename it "
-            f"or add it to class_names. Known: {shown(self.names)}."
+            f"{where()}: {label!r} is not among the {len(self.names)} class names."
+            f"{did_you_mean(label, self.ids)} Rename it or add it to class_names. "
+            f"Known: {shown(self.names)}."
         )
 
 

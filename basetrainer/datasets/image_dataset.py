@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -38,12 +39,11 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         as_pil: Whether ``transform`` gets a Pillow image instead of a tensor. None: exactly when it
             is one of torchvision's first generation (``torchvision.transforms``, not ``.v2``).
         on_broken: What a missing or unreadable image does. "raise" raises. "skip" gives the next
-            readable sample of the index in its place, with that one's label, and logs a warning
-            once per file and process.
+            readable sample of the index in its place, with that one's label, logs a warning once
+            per file and counts it in ``num_broken``.
 
     Attributes:
         transform: As given; may be replaced between epochs.
-        on_broken: As given.
     """
 
     def __init__(
@@ -58,9 +58,12 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
             raise ConfigError(f"on_broken={on_broken!r}: it must be 'raise' or 'skip'.")
         self.index = index
         self.transform = transform
-        self.on_broken: OnBroken = on_broken
         self._as_pil = as_pil
-        self._broken: set[int] = set()
+        # Which files are known to be broken; shared, so that what loader workers meet counts too.
+        self._broken = torch.zeros(len(index), dtype=torch.bool) if on_broken == "skip" else None
+        if self._broken is not None:
+            self._broken.share_memory_()
+        self._told = [0]  # in a list, since loader workers start again when an attribute is set
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -69,10 +72,10 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Return image and label of a sample; negative indices count from the end."""
         index = range(len(self))[index]
-        if self.on_broken == "skip":
-            index, image = self._next_readable(index)
-        else:
+        if self._broken is None:
             image = self.read(index)
+        else:
+            index, image = self._next_readable(index, self._broken)
         if self.transform is not None:
             image = self.transform(image)
         return image, self.label(index)
@@ -100,15 +103,30 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
             return torch.from_numpy(self.index.targets[index].astype(np.float32))
         return int(self.index.targets[index])
 
-    def _next_readable(self, index: int) -> tuple[int, Any]:
+    def set_epoch(self, epoch: int) -> None:
+        """Log how many images were skipped, if that has changed; the engine calls it.
+
+        Loader workers that do not share this process's logger cannot say it themselves.
+        """
+        if self.num_broken > self._told[0]:
+            self._told[0] = self.num_broken
+            logger.warning(
+                "%d of %d images of %s cannot be read and are skipped; 'basetrainer check' names "
+                "them",
+                self.num_broken,
+                len(self),
+                ", ".join(self.index.sources),
+            )
+
+    def _next_readable(self, index: int, broken: Tensor) -> tuple[int, Any]:
         # No draw decides: the stand-in is the same in every epoch, worker and run.
-        for place in (*range(index, len(self)), *range(index)):
-            if place in self._broken:
+        for place in itertools.chain(range(index, len(self)), range(index)):
+            if broken[place]:
                 continue
             try:
                 return place, self.read(place)
             except DataError as error:
-                self._broken.add(place)
+                broken[place] = True
                 logger.warning("skipped: %s", error)
         raise DataError(
             f"None of the {len(self)} images of {', '.join(self.index.sources)} can be read: "
@@ -121,13 +139,17 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         return is_first_generation(self.transform) if self._as_pil is None else self._as_pil
 
     @property
-    def num_broken(self) -> int:
-        """How many unreadable files this process has met.
+    def on_broken(self) -> OnBroken:
+        """What a missing or unreadable image does: as given."""
+        return "raise" if self._broken is None else "skip"
 
-        With ``on_broken="skip"`` only. Loader workers hold copies of the dataset: what they meet is
-        counted in them, not here; ``basetrainer check`` counts all.
+    @property
+    def num_broken(self) -> int:
+        """How many unreadable files this process and its loader workers have skipped.
+
+        With ``on_broken="skip"`` only; ``basetrainer check`` counts without training.
         """
-        return len(self._broken)
+        return 0 if self._broken is None else int(self._broken.sum())
 
     @property
     def class_names(self) -> list[str]:

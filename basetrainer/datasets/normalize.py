@@ -29,8 +29,8 @@ class Normalize(nn.Module):
     ``tv_tensors.Image`` if there are any, else the first tensor with three or more dimensions.
 
     Args:
-        mean: One figure per channel, 0 to 1.
-        std: One figure per channel, above 0 and at most 1.
+        mean: One figure per channel, or one for all, 0 to 1.
+        std: Likewise, above 0 and at most 1.
 
     Raises:
         ConfigError: If they are of different length, or on the scale 0 to 255.
@@ -42,9 +42,13 @@ class Normalize(nn.Module):
     std_255: Tensor
 
     def __init__(
-        self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+        self,
+        mean: float | Sequence[float] = IMAGENET_MEAN,
+        std: float | Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
+        channels = max(len(one) if isinstance(one, Sequence) else 1 for one in (mean, std))
+        mean, std = (one if isinstance(one, Sequence) else [one] * channels for one in (mean, std))
         _check(mean, std)
         # Not persistent: they are settings, and no checkpoint should miss or carry them.
         for name, column in (("mean", _column(mean)), ("std", _column(std))):
@@ -97,7 +101,7 @@ class Normalize(nn.Module):
 def _check(mean: Sequence[float], std: Sequence[float]) -> None:
     if len(mean) != len(std) or not len(mean):
         raise ConfigError(f"mean={mean!r} and std={std!r}: give one figure per channel in both.")
-    if max(*mean, *std) > 1 or min(*mean) < 0 or min(std) <= 0:
+    if max([*mean, *std]) > 1 or min(mean) < 0 or min(std) <= 0:
         raise ConfigError(
             f"mean={list(mean)}, std={list(std)}: both are on the scale 0 to 1, std above 0. "
             "If yours are on the scale 0 to 255, divide them by 255."

@@ -24,7 +24,7 @@ class PartReport:
     """What was found in the training or in the test data."""
 
     name: str
-    """"train" or "test"."""
+    """"train", "test", or "test NAME" of several test sets."""
     sources: tuple[str, ...]
     num_images: int
     """How many are named, whether they can be read or not."""
@@ -52,7 +52,7 @@ class Report:
     """What :func:`basetrainer.datasets.check.check_data` found.
 
     Attributes:
-        parts: One for the training data, one for the test data if there are any.
+        parts: One for the training data, then one for each test set.
         duplicates: Samples whose files have the same bytes, together.
     """
 
@@ -70,7 +70,7 @@ class Report:
             empty = [name for name, count in part.class_counts.items() if not count]
             if empty and part is self.parts[0]:
                 found.append(f"{part.name}: no image of {', '.join(_cut(empty))}")
-        leaked = sum(len({copy.part for copy in copies}) > 1 for copies in self.duplicates)
+        leaked = sum(map(_is_leak, self.duplicates))
         if leaked:
             found.append(f"{_number(leaked, 'image')} both in train and test")
         contrary = sum(len({copy.label for copy in copies}) > 1 for copies in self.duplicates)
@@ -121,9 +121,15 @@ def _part_lines(part: PartReport) -> Iterator[str]:
             yield from _cut(f"    {file.where}: {file.reason}" for file in files)
 
 
+def _is_leak(copies: tuple[Copy, ...]) -> bool:
+    """Whether an image was trained on and tested on; copies in two test sets are none."""
+    parts = {copy.part for copy in copies}
+    return "train" in parts and len(parts) > 1
+
+
 def _copies_line(copies: tuple[Copy, ...]) -> str:
     notes = []
-    if len({copy.part for copy in copies}) > 1:
+    if _is_leak(copies):
         notes.append("in train and test")
     if len({copy.label for copy in copies}) > 1:
         notes.append("labels differ")

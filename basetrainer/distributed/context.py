@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from basetrainer.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def has_group() -> bool:
@@ -122,3 +124,20 @@ class DistContext:
         box = [value]
         dist.broadcast_object_list(box)
         return box[0]
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Let rank 0 do ``work``, and return its result, or raise its error, on every rank."""
+        if self.world_size == 1:
+            return work()
+        result: Any = None
+        error: Exception | None = None
+        if self.is_main:
+            try:
+                result = work()
+            except Exception as caught:
+                error = caught
+        error, result = self.broadcast((error, result))
+        if error is not None:
+            raise error
+        value: T = result
+        return value

@@ -6,6 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -57,8 +58,13 @@ def hook(declared: Callable[Concatenate[B, P], None]) -> Callable[Concatenate[B,
         # appends to in the middle of a run heard from the next hook on.
         if audience is None or audience.listeners != listeners:
             audience = self._gather_audience()
-        for call in audience.calls[name]:
-            call(*args, **kwargs)
+        calls = audience.calls[name]
+        if calls:
+            # Read before, so that a hook that fires others counts once.
+            seconds, begin = self.hook_seconds, perf_counter()
+            for call in calls:
+                call(*args, **kwargs)
+            self.hook_seconds = seconds + perf_counter() - begin
 
     HOOKS[name] = inspect.signature(declared)
     return broadcast
@@ -91,7 +97,16 @@ class Base:
 
     A misspelt hook or one with the wrong number of arguments is reported when the class is
     created, not when an epoch is over.
+
+    Attributes:
+        hook_seconds: How long the listeners have been busy in hooks so far.
     """
+
+    hook_seconds = 0.0
+
+    shares_state = False
+    """Whether :meth:`state_dict` is the same in every process, so that one of them keeps it; by
+    default each process has its own kept."""
 
     @property
     def listeners(self) -> Sequence[Base]:
@@ -106,7 +121,11 @@ class Base:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned."""
+        """Take back what :meth:`state_dict` returned.
+
+        Called before ``on_train_begin`` and, in a run that goes on in the middle of an epoch, once
+        more after ``on_epoch_begin``, which may have reset what was counted since.
+        """
 
     @hook
     def set_model(self, model: nn.Module) -> None:

@@ -7,19 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from basetrainer.distributed.strategy import STRATEGIES, StrategyName
-from basetrainer.errors import ConfigError
 from basetrainer.utils.config_dict import get, origin_of
 from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
-
-_LATER = {
-    "resume": ("never", "resuming a run"),
-    "save_every_updates": (None, "checkpoints to go on from"),
-    "save_every_minutes": (None, "checkpoints to go on from"),
-    "async_save": (False, "saving in the background"),
-    "profile_steps": (0, "the profiler trace"),
-    "use_prune": (False, "pruning"),
-}
-"""Keys whose work is not in this version, with the value that asks for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +79,34 @@ class EngineConfig:
     max_minutes: float | None = None
     """Stop after so many minutes."""
 
+    profile_steps: int = 0
+    """Write a torch.profiler trace of so many training steps; 0 writes none."""
+
+    resume: str = "never"
+    """``auto`` goes on with the run in ``work_dir`` if there is one, a path with that run (its
+    folder, or one of its checkpoints); ``never`` trains afresh and writes no checkpoints."""
+
+    save_every_updates: int | None = None
+    """Optimizer steps between two checkpoints."""
+
+    save_every_epochs: int | None = 1
+    """Epochs between two checkpoints; 0 means none but the last."""
+
+    save_every_minutes: float | None = None
+    """Minutes between two checkpoints."""
+
+    keep_last: int = 2
+    """How many of the newest checkpoints stay."""
+
+    keep_best: int = 1
+    """How many of the best checkpoints stay, by ModelCheckpoint's indicator."""
+
+    async_save: bool = False
+    """Whether checkpoints are copied in memory and written while the training goes on."""
+
+    slim_lambda: float | None = None
+    """Weight of an L1 penalty on the scales of BatchNorms, for pruning by them (``Slim``)."""
+
     @classmethod
     def from_cfg(cls, cfg: Any) -> EngineConfig:
         """Pick the engine's keys out of ``cfg`` and check them.
@@ -107,29 +124,30 @@ class EngineConfig:
             value = get(cfg, field.name)
             if value is not None:
                 values[field.name] = _check(field.name, value, origin_of(cfg, field.name))
-        for name, (nothing, what) in _LATER.items():
-            value = get(cfg, name)
-            if value and value != nothing:
-                raise ConfigError(
-                    f"{name}: {value!r} asks for {what}, which this version does not have yet. "
-                    f"Leave the key out."
-                )
         return cls(**values)
+
+
+_COUNTS = (
+    *("accumulate_steps", "steps_per_epoch", "test_every", "max_skips", "early_stop"),
+    *("save_every_updates", "keep_last"),
+)
 
 
 def _check(name: str, value: Any, origin: str) -> Any:
     """Return the value of one engine key, converted; raise ConfigError if it is no good."""
     if name == "gpu_id":
         return tuple(check_key(name, value, origin))
-    if name in ("num_epochs", "progress", "log_freq"):
+    if name in ("num_epochs", "progress", "log_freq", "resume"):
         return check_key(name, value, origin)
-    if name in ("deterministic", "channels_last", "compile"):
+    if name in ("deterministic", "channels_last", "compile", "async_save"):
         return as_bool(name, value, origin)
-    if name == "seed":
+    if name in ("seed", "keep_best", "profile_steps"):
         return as_int(name, value, origin, minimum=0)
-    if name in ("accumulate_steps", "steps_per_epoch", "test_every", "max_skips", "early_stop"):
+    if name == "save_every_epochs":
+        return as_int(name, value, origin, minimum=0) or None
+    if name in _COUNTS:
         return as_int(name, value, origin, minimum=1)
-    if name in ("clip_grad_norm", "max_minutes"):
+    if name in ("clip_grad_norm", "max_minutes", "save_every_minutes", "slim_lambda"):
         return as_float(name, value, origin, above=0.0)
     if name == "ema_decay":
         return as_float(name, value, origin, above=0.0, below=1.0)

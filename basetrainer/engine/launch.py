@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pickle
+import signal
 import socket
 import sys
 import tempfile
@@ -16,14 +18,20 @@ from urllib.parse import urlsplit
 
 import torch
 
-from basetrainer.engine.worker import first_failure, run_in_group, work
-from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError
+from basetrainer.engine.worker import first_failure, how_left, run_in_group, work
+from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError, Preempted
 
 logger = logging.getLogger(__name__)
 
 _START_TIME = "BASETRAINER_START_TIME"
 _GROUP = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun, and others that start processes, set in each."""
+
+_INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended, as shells have it."""
+
+_SAVE_TIMEOUT = 120
+"""Seconds that processes have, once they were told to end, to write a checkpoint."""
 
 StartMethod = Literal["spawn", "fork", "forkserver"]
 
@@ -40,12 +48,13 @@ def launch(
     start_method: StartMethod = "spawn",
     startup_timeout: float = 60.0,
     stall_timeout: float = 600.0,
+    max_restarts: int = 0,
 ) -> Any:
     """Run ``main_func(*args)`` in one process per device and return what rank 0 returned.
 
-    With one process in all, or ``distributed=False``, it is called in this process. Where
-    ``torchrun``, or whatever else, has set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, this
-    process joins that group.
+    With one process in all, or ``distributed=False``, it is called in this process (unless there
+    are restarts). Where ``torchrun``, or whatever else, has set RANK, WORLD_SIZE, MASTER_ADDR and
+    MASTER_PORT, this process joins that group.
 
     Args:
         main_func: At the top level of a module, so that the new processes find it.
@@ -60,10 +69,14 @@ def launch(
         start_method: ``spawn``, ``forkserver`` or ``fork`` (which is unsafe once CUDA was used).
         startup_timeout: Seconds within which all processes must meet.
         stall_timeout: Seconds after which a process that waits for another one gives up.
+        max_restarts: How often all processes are started again when one of them dies. A run with
+            ``resume: auto`` goes on; the time that names its folder is that of the first start.
 
     Raises:
         SystemExit: For an error of basetrainer, after printing its one message: 2 for a wrong
-            setting, 1 for a failed process. In an interactive session the error itself is raised.
+            setting, 75 for a run that was ended by a signal and goes on when it is started again,
+            130 for Ctrl-C, 1 for a failed process. In an interactive session the error itself is
+            raised.
     """
     num_processes = num_machines * num_gpus_per_machine
     sets_time = _START_TIME not in os.environ
@@ -72,25 +85,24 @@ def launch(
     try:
         if distributed and all(name in os.environ for name in _GROUP):
             return run_in_group(main_func, args, startup_timeout, stall_timeout)
-        if not distributed or num_processes <= 1:
-            if distributed:
-                logger.info("one process: gpu_id names one device")
+        is_alone = not distributed or num_processes <= 1
+        if is_alone and distributed:
+            logger.info("one process: gpu_id names one device")
+        if is_alone and max_restarts == 0:
             return main_func(*args)
-        _check(num_gpus_per_machine, num_machines, machine_rank, dist_url, main_func, args)
+        num_local, num_machines = (1, 1) if is_alone else (num_gpus_per_machine, num_machines)
+        _check(num_local, num_machines, machine_rank, dist_url, main_func, args)
         settings = _settings(
-            num_gpus_per_machine,
-            num_machines,
-            machine_rank,
-            dist_url,
-            start_method,
-            startup_timeout,
+            num_local, num_machines, machine_rank, dist_url, start_method, startup_timeout
         )
+        settings["max_restarts"] = max_restarts
         return _start(settings, main_func, args, startup_timeout, stall_timeout)
-    except BaseTrainerError as error:
+    except (BaseTrainerError, KeyboardInterrupt) as error:
         if _is_interactive():
             raise
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(error.exit_code) from None
+        kind = {Preempted: "preempted", KeyboardInterrupt: "interrupted"}.get(type(error), "error")
+        sys.stderr.write(f"{kind}: {error}\n")
+        raise SystemExit(getattr(error, "exit_code", _INTERRUPTED)) from None
     finally:
         if sets_time:
             os.environ.pop(_START_TIME, None)
@@ -143,7 +155,6 @@ def _settings(
         "nproc_per_node": num_local,
         # Unique per launch: two runs that name the same port must not meet.
         "run_id": f"basetrainer-{uuid.uuid4().hex}",
-        "max_restarts": 0,
         "start_method": start_method,
         "rdzv_configs": {"timeout": int(startup_timeout)},
     }
@@ -204,12 +215,14 @@ def _start(
     stall_timeout: float,
 ) -> Any:
     """Start the processes through torch's elastic agent, and wait for them."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     agent_log = logging.getLogger("torch.distributed.elastic")
     level = agent_log.level
+    if "shutdown_timeout" in {field.name for field in dataclasses.fields(LaunchConfig)}:
+        settings["shutdown_timeout"] = _SAVE_TIMEOUT
     with tempfile.TemporaryDirectory(prefix="basetrainer-") as folder:
         config = LaunchConfig(**settings, logs_specs=DefaultLogsSpecs(log_dir=folder))
         agent_log.setLevel(logging.CRITICAL)  # it tells every failure twice; we tell it once
@@ -218,9 +231,19 @@ def _start(
                 folder, main_func, tuple(args), startup_timeout, stall_timeout
             )
         except ChildFailedError as error:
-            raise (first_failure(folder) or LaunchError(_describe(error))) from None
+            told = first_failure(folder, settings["max_restarts"])
+            raise (told or LaunchError(_describe(error))) from None
+        except SignalException as error:
+            how = how_left(folder)
+            if how is not None or error.sigval == signal.SIGINT:
+                raise (how or KeyboardInterrupt()) from None
+            name = signal.Signals(error.sigval).name
+            raise LaunchError(f"{name} ended the processes.") from None
         finally:
             agent_log.setLevel(level)
+        how = how_left(folder)
+        if how is not None:
+            raise how
     # The main process of the run is on machine 0.
     result = results.get(0)
     return None if result is None else pickle.loads(result)

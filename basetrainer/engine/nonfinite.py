@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from time import perf_counter
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
+from basetrainer.distributed.context import DistContext
 from basetrainer.engine.losses import named_losses
 from basetrainer.errors import NonFiniteError
 from basetrainer.utils.meters import ScalarHistory
@@ -20,9 +23,19 @@ class NonFiniteGuard:
 
     Between log points nothing is read on the host. A bad step may change the weights in memory,
     but the check comes before every save, so never those on disk.
+
+    Args:
+        context: This process's place in the run: all ranks stop at the same check, for one reason.
+
+    Attributes:
+        num_checks: How often it has looked.
+        seconds: How long the host waited for the device then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: DistContext | None = None) -> None:
+        self.num_checks = 0
+        self.seconds = 0.0
+        self._context = context or DistContext()
         self._held: dict[str, tuple[list[Place], ScalarHistory]] = {}
 
     def watch(self, losses: Any, count: float | Tensor, epoch: int, step: int) -> None:
@@ -35,22 +48,35 @@ class NonFiniteGuard:
             held[1].append(value)
 
     def check(self) -> None:
-        """Raise for the first bad step since the last check.
+        """Raise for the first bad step since the last check; every rank must call it.
 
         Raises:
-            NonFiniteError: If a loss is NaN or infinite; names epoch, step, loss and mends.
+            NonFiniteError: If a loss of any rank is NaN or infinite; names epoch, step, loss and
+                mends.
         """
+        context, mine = self._context, self._first_bad()
+        # One number is all that the ranks exchange while everything is well.
+        if not context.sum(torch.tensor(int(mine is not None))):
+            return
+        found = [(one, rank) for rank, one in enumerate(context.gather(mine)) if one is not None]
+        (epoch, step, name, value), rank = min(found, key=lambda one: one[0][:2])
+        where = f" on rank {rank}" if context.world_size > 1 else ""
+        raise NonFiniteError(
+            f"The loss {name!r} became {value} at epoch {epoch}, step {step}{where}. Nothing was "
+            f"saved since. A smaller lr, clip_grad_norm, or a look at that batch helps; "
+            f"on_nonfinite: skip leaves such updates out."
+        )
+
+    def _first_bad(self) -> tuple[int, int, str, float] | None:
+        """Return epoch, step, name and value of this rank's first bad loss, and forget the rest."""
         held, self._held = self._held, {}
+        begin = perf_counter()
         bad = [
             (epoch, step, name, value)
             for name, (places, history) in held.items()
             for (epoch, step, count), value in zip(places, history.drain(), strict=True)
             if not math.isfinite(value) and count  # a mean over nothing is NaN
         ]
-        if bad:
-            epoch, step, name, value = min(bad, key=lambda found: found[:2])
-            raise NonFiniteError(
-                f"The loss {name!r} became {value} at epoch {epoch}, step {step}. Nothing was "
-                f"saved since. A smaller lr, clip_grad_norm, or a look at that batch helps; "
-                f"on_nonfinite: skip leaves such updates out."
-            )
+        self.seconds += perf_counter() - begin
+        self.num_checks += 1
+        return min(bad, key=lambda one: one[:2], default=None)

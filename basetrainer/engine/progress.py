@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from basetrainer._logs import Logs, Phase, find_metric
-from basetrainer.data.loader import length
+from basetrainer.data.placed import length
+from basetrainer.engine.bar import Bar, Reading, can_draw
 from basetrainer.utils.torch_tools import batch_size
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_DRAWS = 1.0
 SECONDS_BETWEEN_LINES = 10.0
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
-_BAR_OF_UNKNOWN_LENGTH = "{desc}: {n_fmt} batches{postfix}"
 
 
 class Progress:
@@ -42,7 +39,7 @@ class Progress:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.logs: Logs | None = None
         self._clock = clock
-        self._bar: Any = None
+        self._bar: Bar | None = None
         self._next_draw = -math.inf
         self._epoch = -1
         self._epoch_begin = 0.0
@@ -65,7 +62,8 @@ class Progress:
         try:
             if has_bar and begin >= due:  # visible while the first batch is being loaded
                 due = self._draw(shown, begin)
-            for number, batch in enumerate(loader, 1):
+            batches = engine.run_clock.waits(loader) if shown.phase == "train" else loader
+            for number, batch in enumerate(batches, 1):
                 yield batch
                 now = clock()
                 if now >= due:
@@ -89,19 +87,19 @@ class Progress:
 
     def _draw(self, shown: _Pass, now: float) -> float:
         """Redraw the bar, and return when to do so next."""
+        reading = shown.read(self.logs, self._epoch_seconds)
         if self._bar is None:
-            self._bar = _new_bar(shown.title, shown.total)
-        self._bar.n = shown.number
-        self._bar.set_postfix_str(shown.text(self.logs, self._epoch_seconds), refresh=False)
-        self._bar.refresh()
+            self._bar = Bar(reading)
+        else:
+            self._bar.draw(reading)
         self._next_draw = now + SECONDS_BETWEEN_DRAWS
         return self._next_draw
 
     def _say(self, shown: _Pass, now: float) -> float:
         """Log a line, and return when to do so next."""
-        of = f"{shown.number}/{shown.total}" if shown.total else f"{shown.number} batches"
-        title = " ".join(shown.title.split())
-        logger.info("%s: %s, %s", title, of, shown.text(self.logs, self._epoch_seconds))
+        reading = shown.read(self.logs, self._epoch_seconds)
+        title = " ".join(reading.title.split())
+        logger.info("%s: %s, %s", title, reading.count, ", ".join(reading.parts()))
         return now + SECONDS_BETWEEN_LINES
 
 
@@ -113,7 +111,7 @@ class _Pass:
         self.total = total
         self.number = 0
         self._engine = engine
-        self._phase = _phase(title)
+        self.phase = _phase(title)
         self._then = now
         self._rate = 0.0  # batches per second
         self._batch_size = 0
@@ -126,42 +124,44 @@ class _Pass:
         self.number, self._then = number, now
         self._batch_size = batch_size(batch)
 
-    def text(self, logs: Logs | None, epoch_seconds: float | None) -> str:
-        """Return figures, remaining time, speed and lr, the most important first."""
-        parts = [" ".join(self._figures(logs))]
-        if self._rate:
-            if self.total:
-                parts.append(self._remaining(epoch_seconds))
-            images = self._rate * self._batch_size * self._engine.context.world_size
-            parts.append(f"{images:.0f} images/s")
-        if self._phase == "train":
-            parts.append(f"lr {self._engine.lr:.3g}")
-        return ", ".join(part for part in parts if part)
+    def read(self, logs: Logs | None, epoch_seconds: float | None) -> Reading:
+        """Return what is known: figures, remaining time, speed and lr."""
+        images = self._rate * self._batch_size * self._engine.context.world_size
+        left, run = self._remaining(epoch_seconds) if self._rate and self.total else ("", "")
+        return Reading(
+            self.title,
+            self.number,
+            self.total,
+            tuple(self._figures(logs)),
+            left,
+            run,
+            f"{images:.0f}" if self._rate else "",
+            self._engine.lr if self.phase == "train" else None,
+        )
 
     def _figures(self, logs: Logs | None) -> Iterator[str]:
         """Yield the loss and the main metric, as far as they are known."""
-        if self._phase is None or not self.number:
+        if self.phase is None or not self.number:
             return
-        metrics = (logs or {}).get(self._phase) or {}
+        metrics = (logs or {}).get(self.phase) or {}
         names = list(metrics)
         losses = [name for name in names if "loss" in name.lower()] or names
         others = [
             name for name in (_main_metric(self._engine), *names) if name and name not in losses
         ]
         for name in (*losses[:1], *others[:1]):
-            value = find_metric({self._phase: metrics}, name)
+            value = find_metric({self.phase: metrics}, name)
             if value is not None:
                 yield f"{name} {value:.4g}"
 
-    def _remaining(self, epoch_seconds: float | None) -> str:
+    def _remaining(self, epoch_seconds: float | None) -> tuple[str, str]:
         """Return the remaining time of the pass and, while training, of the run."""
         seconds = max(self.total - self.number, 0) / self._rate
-        text = f"{duration(seconds)} left"
-        if self._phase != "train":
-            return text
+        if self.phase != "train":
+            return duration(seconds), ""
         to_come = self._engine.num_epochs - self._engine.epoch - 1
         run = seconds + to_come * (epoch_seconds or self.total / self._rate)
-        return f"{text}, run {duration(run)}"
+        return duration(seconds), duration(run)
 
 
 def duration(seconds: float) -> str:
@@ -169,33 +169,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def can_draw() -> bool:
-    """Whether a bar can be redrawn where this process writes to."""
-    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
-
-
-def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
-
-
-def _new_bar(title: str, total: int) -> Any:
-    # Outside notebooks not tqdm.auto, which looks for widgets.
-    module: Any = importlib.import_module("tqdm.auto" if _in_notebook() else "tqdm")
-
-    class Bar(module.tqdm):  # type: ignore[misc]
-        """A bar that only we redraw: tqdm's own thread would not mix with starting processes."""
-
-        monitor_interval = 0
-
-    return Bar(
-        desc=title,
-        total=total or None,
-        leave=False,
-        dynamic_ncols=True,
-        bar_format=_BAR if total else _BAR_OF_UNKNOWN_LENGTH,
-    )
 
 
 def _phase(title: str) -> Phase | None:

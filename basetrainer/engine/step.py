@@ -40,11 +40,12 @@ class Step(Base):
         self.criterion: Any = None
         self.optimizer: Any = None  # an Optimizer, or a dict, list or tuple of them
         self._device = self.context.device
-        self._inputs: Any = None  # the running batch
+        self.inputs: Any = None  # the running batch
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
         self._updaters: dict[int, Updater] = {}
-        self._guard = NonFiniteGuard() if self.config.on_nonfinite == "raise" else None
+        watches = self.config.on_nonfinite == "raise"
+        self.guard = NonFiniteGuard(self.context) if watches else None
 
     def train_step(self, inputs: Any) -> tuple[Any, Any]:
         """Learn from one batch: forward, backward and, at a window's end, the optimizer's step.
@@ -113,9 +114,9 @@ class Step(Base):
         Raises:
             UsageError: If there are several optimizers and none is named.
         """
-        count = float(batch_size(self._inputs) if count is None else count)
-        if self._guard is not None:
-            self._guard.watch(losses, count, self.epoch, self.position.step)
+        count = float(batch_size(self.inputs) if count is None else count)
+        if self.guard is not None:
+            self.guard.watch(losses, count, self.epoch, self.position.step)
         if optimizer is None and self._has_several:
             raise UsageError(
                 f"There are several optimizers (a {type(self.optimizer).__name__}). Override "
@@ -183,11 +184,22 @@ class Step(Base):
     def check_finite(self) -> None:
         """Read the losses held since the last log point; called before anything is saved.
 
+        Of several ranks all must call it: if one has seen a bad loss, all raise the same.
+
         Raises:
             NonFiniteError: If one is NaN or infinite, unless ``on_nonfinite`` says otherwise.
         """
-        if self._guard is not None:
-            self._guard.check()
+        if self.guard is not None:
+            self.guard.check()
+
+    def updater_states(self) -> list[dict[str, Any]]:
+        """Return the state of what steps each optimizer: its gradient scaler, updates left out."""
+        return [self._updater(optimizer).state_dict() for optimizer in self.optimizers]
+
+    def load_updater_states(self, states: list[dict[str, Any]]) -> None:
+        """Take back what :meth:`updater_states` returned."""
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            self._updater(optimizer).load_state_dict(state)
 
     @property
     def _has_several(self) -> bool:
@@ -199,8 +211,8 @@ class Step(Base):
         for updater in self._updaters.values():
             updater.abandon_window()
         self._window_ends = True
-        if self._guard is not None:
-            self._guard = NonFiniteGuard()
+        if self.guard is not None:
+            self.guard = NonFiniteGuard(self.context)
 
     def _updater(self, optimizer: Optimizer) -> Updater:
         """Return the optimizer's updater, made at its first use."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from basetrainer._logs import Logs, Metrics
-from basetrainer.data.loader import (
-    build_dataloader,
-    is_dealt,
-    is_shuffled,
-    length,
-    seed_loader,
-)
+from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, seed_loader
+from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
     is_wrapped,
@@ -27,8 +23,12 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.state import check_model, unwrapped_state
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
+from basetrainer.utils.config_dict import get
+from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
     load_state_dict,
@@ -79,7 +79,14 @@ class EngineTrainer(Engine):
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
-        self.model = self._prepare(self.build_model(cfg, **kwargs))
+        with rebuilding(self._structure_to_go_on_with(cfg)):
+            self.model = self._prepare(self.build_model(cfg, **kwargs))
+        if get(cfg, "use_prune") and not structure_of(self.model):
+            logger.warning(
+                "use_prune: True, but %s.build_model returned a network that is not pruned. Let it "
+                "call basetrainer.pruning.pipeline.prune_by_config(model, cfg).",
+                type(self).__name__,
+            )
         self.criterion = self.build_criterion(cfg, **kwargs)
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(self.device)
@@ -88,7 +95,7 @@ class EngineTrainer(Engine):
 
         callbacks = self.build_callbacks(cfg, **kwargs) or []
         given = [callback for callback in callbacks if callback is not None]
-        self.callbacks = add_default_callbacks(given, self.config)
+        self.callbacks = add_default_callbacks(given, self.config, self.model)
         if self.world_size > 1:
             # Replicas start alike, but what is drawn while training (dropout) differs by rank.
             set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
@@ -212,13 +219,23 @@ class EngineTrainer(Engine):
 
     # -- inside --------------------------------------------------------------------------------
 
+    def _structure_to_go_on_with(self, cfg: Any) -> Structure | None:
+        """Return that of the pruned network of a run that goes on: it is not pruned again."""
+        resume, work_dir = self.config.resume, get(cfg, "work_dir")
+        if resume == "never" or not work_dir:
+            return None
+        progress = run_progress(Path(work_dir))
+        if progress is None and resume != "auto":
+            progress = run_progress(Path(resume))
+        return progress.structure if progress is not None else None
+
     def _count(self) -> None:
         """Fill the counters, and refuse an epoch without steps."""
         if self.train_loader is None:
             raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
         tests = [one for one in named_test_sets(self.test_loader).values() if one is not None]
         for loader in (self.train_loader, *tests):
-            seed_loader(loader, self.config.seed, self.context.rank)
+            seed_loader(loader, self.config.seed)
         self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
         self.test_num = sum(length(getattr(one, "dataset", None)) for one in tests)
         steps = length(self.train_loader, default=-1)
@@ -254,10 +271,16 @@ class EngineTrainer(Engine):
     def _load(self, checkpoint: Any) -> None:
         is_state = isinstance(checkpoint, dict)
         state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
+        source = "The given state" if is_state else str(checkpoint)
         try:
             load_full_state(self.model, state)
         except RuntimeError as error:
-            raise CheckpointError(f"The weights do not fit the model: {error}") from error
+            if structure_in(state) not in ({}, structure_of(self.model)):
+                raise CheckpointError(
+                    f"{source} is of a pruned network: give the file as finetune. {error}"
+                ) from error
+            check_model(state, unwrapped_state(self), source)  # says it in one line
+            raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 
 def _missing(trainer: EngineTrainer, method: str) -> str:

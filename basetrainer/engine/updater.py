@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,10 +115,20 @@ class Updater:
         """Forget a window that an error cut short; the next backward pass begins a new one."""
         self._weight = None
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the scaler's state and the number of updates left out."""
-        scaler = self._scaler.state_dict() if self._scaler is not None else {}
-        return {"scaler": scaler, "num_skipped": self.num_skipped}
+        return {
+            "scaler": self._scaler.state_dict() if self._scaler is not None else {},
+            "num_skipped": self.num_skipped,
+            "skipped_in_row": self._skipped_in_row,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        if self._scaler is not None and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
+        self.num_skipped = state["num_skipped"]
+        self._skipped_in_row = state["skipped_in_row"]
 
     def _nothing(self) -> Tensor:
         """Return a loss of 0 that every parameter takes part in, so that no rank waits for this.

@@ -8,6 +8,9 @@ import logging
 import os
 import pickle
 import re
+import signal
+import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,9 +22,22 @@ import torch
 import torch.distributed as dist
 
 from basetrainer import errors
-from basetrainer.errors import BaseTrainerError, LaunchError
+from basetrainer.errors import (
+    BaseTrainerError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    LaunchError,
+    NonFiniteError,
+    Preempted,
+    UsageError,
+)
+from basetrainer.utils.file_utils import write_atomically
+from basetrainer.utils.posix import die_with_parent
 
 logger = logging.getLogger(__name__)
+
+_SECONDS_TO_REPORT = 1.0
 
 _LOST_PEER = re.compile(
     r"connection (closed|reset) by peer|connection refused|broken pipe|remote worker"
@@ -44,14 +60,31 @@ def work(
         The pickled result of rank 0; None on the others.
     """
     gc.freeze()  # a forked process must not collect what its parent left: half of it is threads
+    die_with_parent()
+    # A forked process has the launcher's own handlers, which would not end it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rank = int(os.environ["RANK"])
+    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     try:
+        if attempt:
+            _refuse_to_repeat(folder, attempt - 1)
         result = run_in_group(main_func, args, startup_timeout, stall_timeout)
+    except (Preempted, KeyboardInterrupt) as error:
+        # To the agent it is a success: it shall not start the processes again.
+        _write_note(Path(folder, f"left-{rank}.json"), error)
+        # An agent that got the signal, too, no longer answers, which the caller would wait for.
+        leave = threading.Timer(_SECONDS_TO_REPORT, os._exit, (0,))
+        leave.daemon = True
+        leave.start()
+        return None
     except BaseException as error:
-        _leave_note(Path(folder), rank, error)
+        _write_note(Path(folder, f"failure-{attempt}-{rank}.json"), error, rank=rank)
         if _LOST_PEER.search(str(error)):
             time.sleep(1.0)  # let the agent see how the other one ended; it then ends this one
-        raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # Python's own way out would wait for threads that wait for other ranks
     if rank != 0 or result is None:
         return None
     try:
@@ -109,28 +142,29 @@ def _join_group(startup_timeout: float, stall_timeout: float) -> None:
     )
 
 
-def _leave_note(folder: Path, rank: int, error: BaseException) -> None:
-    """Write down how this rank failed, for the parent process."""
+def _write_note(path: Path, error: BaseException, **more: Any) -> None:
+    """Write down how this rank ended, for the parent process."""
     note = {
-        "rank": rank,
+        **more,
         "time": time.time(),
         "type": type(error).__name__,
         "message": str(error),
         "traceback": traceback.format_exc(),
     }
-    path = folder / f"failure-{rank}.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(note), encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, lambda file: file.write(json.dumps(note).encode()))
 
 
-def first_failure(folder: str) -> BaseTrainerError | None:
+def _notes(folder: str, pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob(pattern)]
+
+
+def first_failure(folder: str, attempt: int = 0) -> BaseTrainerError | None:
     """Return the error of the rank that failed first, None if none of the notes tells it.
 
     An error of ours comes back as itself; any other one as a LaunchError with its traceback. A
     rank that only lost its connection to another one did not fail first.
     """
-    notes = [json.loads(p.read_text(encoding="utf-8")) for p in Path(folder).glob("failure-*.json")]
+    notes = _notes(folder, f"failure-{attempt}-*.json")
     notes = [note for note in notes if not _LOST_PEER.search(note["message"])]
     if not notes:
         return None
@@ -139,3 +173,19 @@ def first_failure(folder: str) -> BaseTrainerError | None:
     if isinstance(kind, type) and issubclass(kind, BaseTrainerError):
         return kind(note["message"])
     return LaunchError(f"rank {note['rank']} failed:\n{note['traceback']}")
+
+
+def how_left(folder: str) -> Preempted | KeyboardInterrupt | None:
+    """Return with what the ranks left at the request of a signal; None if they did not."""
+    notes = _notes(folder, "left-*.json")
+    if not notes:
+        return None
+    kind = Preempted if notes[0]["type"] == Preempted.__name__ else KeyboardInterrupt
+    return kind(notes[0]["message"])
+
+
+def _refuse_to_repeat(folder: str, attempt: int) -> None:
+    """Raise the error of the last attempt again, if a restart cannot mend it."""
+    error = first_failure(folder, attempt)
+    if isinstance(error, (ConfigError, UsageError, NonFiniteError, CheckpointError, DataError)):
+        raise error

@@ -20,10 +20,13 @@ from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
 from basetrainer.utils.batches import labels_of, logits_of
-from basetrainer.utils.file_utils import create_dir, write_atomically
+from basetrainer.utils.file_utils import create_dir, write_or_warn
 
 _HELD_BYTES = 1 << 20
-"""How many bytes of outputs are held before they are counted."""
+"""How many bytes of outputs and labels are held before they are counted."""
+
+_HELD_BATCHES = 256
+"""How many batches are held: small tensors take more memory than their numbers do."""
 
 _MATRIX_CLASSES = 2048
 """Up to how many classes there is a confusion matrix; it then takes 32 MiB."""
@@ -50,9 +53,12 @@ class ConfusionTally(Tally):
         logits, labels = logits_of(outputs), labels_of(inputs)
         if self.is_empty:
             _check(logits, labels, self._topk)
+        if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
+            labels = labels.argmax(1)
+        # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
         self._held.append((logits.detach().clone(), labels.detach().clone()))
-        self._held_bytes += logits.nbytes
-        if self._held_bytes > _HELD_BYTES:
+        self._held_bytes += logits.nbytes + labels.nbytes
+        if self._held_bytes > _HELD_BYTES or len(self._held) == _HELD_BATCHES:
             self.settle()
 
     def settle(self) -> None:
@@ -84,6 +90,15 @@ class ConfusionTally(Tally):
                 self.matrix = torch.zeros((size, size), dtype=torch.int64, device=context.device)
             self.matrix = context.sum(self.matrix)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts."""
+        self.settle()
+        return {"counts": self.counts, "matrix": self.matrix}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self.counts, self.matrix = state["counts"], state["matrix"]
+
     def figures(self) -> Metrics:
         """Return the accuracy in percent."""
         self.settle()
@@ -105,7 +120,8 @@ class ConfusionTally(Tally):
 class AccuracyRecorder(Recorder):
     """Writes the accuracy, in percent, into ``logs["train"|"test"][indicator]``.
 
-    Labels are ``inputs["label"]`` of a dict batch, else ``inputs[1]``; outputs are logits
+    Labels are ``inputs["label"]`` of a dict batch, else ``inputs[1]``: class indices ``(N,)``, or
+    each class's share ``(N, C)`` as MixUp makes it, of which the largest counts. Outputs are logits
     ``(N, C)``, or a tuple whose first entry they are. At the end of each evaluation precision,
     recall and F1 per class are logged, and ``matrix`` holds the confusion matrix.
 
@@ -187,19 +203,21 @@ class AccuracyRecorder(Recorder):
             self._write_matrix(name, matrix, figure)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best accuracy of each test set, and the file that is kept of it."""
+        """Return what was counted, and the best figures so far with the files of their matrices."""
         return {
+            **super().state_dict(),
             "best": {name: monitor.state_dict() for name, monitor in self._monitors.items()},
             "kept": {name: path.name for name, path in self._kept.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
         for name, best in state["best"].items():
             self._monitors[name] = Monitor(self.indicator)
             self._monitors[name].load_state_dict(best)
         folder = Path(self.confusion_matrix)
-        self._kept = {name: folder / name / file for name, file in state["kept"].items()}
+        self._kept = {name: folder / name / Path(file).name for name, file in state["kept"].items()}
 
     def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""
@@ -211,7 +229,8 @@ class AccuracyRecorder(Recorder):
         writer.writerow(["label\\prediction", *names])
         for name, row in zip(names, matrix.tolist(), strict=True):
             writer.writerow([name, *row])
-        write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8")))
+        if not write_or_warn(path, text.getvalue()):
+            return
         before = self._kept.get(test_set)
         if before is not None and before != path:
             before.unlink(missing_ok=True)
@@ -226,7 +245,13 @@ def _check(logits: Any, labels: Any, topk: Sequence[int]) -> None:
             f"AccuracyRecorder needs logits of shape (samples, classes) as outputs of run_step, "
             f"but got {shape}."
         )
-    if not isinstance(labels, Tensor) or labels.shape != logits.shape[:1]:
+    are_shares = isinstance(labels, Tensor) and labels.shape == logits.shape
+    if are_shares and not ((labels.sum(1) - 1).abs() < 1e-2).all():  # half precision included
+        raise UsageError(
+            "AccuracyRecorder counts one class per sample, but these labels have several or none "
+            "(their rows do not sum to 1). Leave it out for data of several labels."
+        )
+    if not isinstance(labels, Tensor) or not (are_shares or labels.shape == logits.shape[:1]):
         shape = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise UsageError(
             f"AccuracyRecorder needs one class index per sample, shape ({len(logits)},), as "

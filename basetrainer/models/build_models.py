@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from basetrainer._names import nearest
-from basetrainer._optional import require
-from basetrainer.errors import ConfigError, UnknownNameError
-from basetrainer.models.finetune import finetune
+from basetrainer.errors import ConfigError
+from basetrainer.models.from_timm import build_from_timm, name_in_timm
 from basetrainer.models.heads import find_head, replace_head
 from basetrainer.models.pretrained import load_pretrained
 from basetrainer.models.registry import find_network
 from basetrainer.models.stems import shrink_stem
-
-logger = logging.getLogger(__name__)
-
-_RESNEST = {
-    "resnest14": "resnest14d",
-    "resnest26": "resnest26d",
-    "resnest50": "resnest50d",
-    "resnest101": "resnest101e",
-    "resnest200": "resnest200e",
-    "resnest269": "resnest269e",
-}
-"""What timm calls the ResNeSts."""
+from basetrainer.models.structure import remember_network
 
 
 def get_models(
@@ -52,7 +38,7 @@ def get_models(
             ``mobilenet_v2``, ``efficientnet_b0``, ``vit_b_16``, ...; ``timm/NAME`` for those of
             timm, ``resnest50`` and its kin among them.
         input_size: ``[W, H]`` of the images, or one number for both. Only networks made for one
-            size (ViT, MaxViT) look at it.
+            size (ViT, MaxViT, Swin of timm) look at it.
         num_classes: Outputs; None or 0 gives the backbone, whose output are features
             ``(N, num_features)``; ``model.num_features`` is their number.
         width_mult: Number of channels over that of the plain network: any for the MobileNets, those
@@ -75,12 +61,14 @@ def get_models(
     size = _width_and_height(input_size)
     if isinstance(pretrained, int):
         pretrained = bool(pretrained)
-    if (timm_name := _name_in_timm(net_type)) is not None:
+    if not isinstance(net_type, str) or not net_type:
+        raise ConfigError(f"net_type={net_type!r} is no name. Write one, such as 'resnet18'.")
+    if (timm_name := name_in_timm(net_type)) is not None:
         if width_mult != 1.0:
             raise ConfigError(
                 f"width_mult={width_mult}: networks of timm have one width. Write 1.0."
             )
-        model = _from_timm(timm_name, num_classes, pretrained, small_input, kwargs)
+        model = build_from_timm(timm_name, size, num_classes, pretrained, small_input, kwargs)
     else:
         network = find_network(net_type, width_mult, size, kwargs)
         model = network.build(num_classes)
@@ -91,48 +79,9 @@ def get_models(
             load_pretrained(model, network, pretrained, changed)
         if num_classes is None:
             replace_head(model, None)
+    arguments = {"input_size": size, "num_classes": num_classes, "width_mult": width_mult}
+    remember_network(model, net_type=net_type, **arguments, small_input=small_input, **kwargs)
     return model.train(is_train)
-
-
-def _name_in_timm(net_type: str) -> str | None:
-    """Return what timm calls the network, or None if it is torchvision's."""
-    lower = net_type.lower()
-    if lower.startswith("timm/"):
-        net_type, lower = net_type[5:], lower[5:]
-    elif not lower.startswith("resnest"):
-        return None
-    return _RESNEST.get(lower, net_type)
-
-
-def _from_timm(
-    name: str,
-    num_classes: int | None,
-    pretrained: bool | str | os.PathLike[str],
-    small_input: bool,
-    options: dict[str, Any],
-) -> nn.Module:
-    timm = require("timm", extra="timm", needed_by=f"The network 'timm/{name}'")
-    if not timm.is_model(name) and ":" not in name:  # "hf-hub:OWNER/NAME" is looked up by timm
-        suggestion = nearest(name, timm.list_models())
-        hint = f" Did you mean 'timm/{suggestion}'?" if suggestion else ""
-        raise UnknownNameError(f"Unknown net_type 'timm/{name}'.{hint} See timm.list_models().")
-    from_timm = pretrained is True
-    try:
-        model: nn.Module = timm.create_model(
-            name, pretrained=from_timm, num_classes=num_classes or 0, **options
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"The pretrained weights of 'timm/{name}' could not be fetched: {error}. Give the path "
-            f"of a local file as pretrained, or write pretrained=False."
-        ) from error
-    if small_input:
-        shrink_stem(model, name)
-        if from_timm:
-            logger.warning("small_input: the first layer of timm/%s is new, not pretrained", name)
-    if pretrained and not isinstance(pretrained, bool):
-        finetune(model, pretrained)
-    return model
 
 
 def _checked_classes(num_classes: Any) -> int | None:

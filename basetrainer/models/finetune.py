@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
+from basetrainer._tensor_file import read_tensor_file
 from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.models.names import unwrapped
+from basetrainer.models.names import shortened, unwrapped
+from basetrainer.models.rebuild import apply_structure
+from basetrainer.models.structure import put_structure, structure_in
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +46,20 @@ class FinetuneReport:
         total = len(self.matched) + len(self.missing) + len(self.wrong_shape)
         parts = [f"{len(self.matched)} of {total} tensors loaded"]
         if self.missing:
-            parts.append(f"not in the file: {_shortened(self.missing)}")
+            parts.append(f"not in the file: {shortened(self.missing)}")
         if self.wrong_shape:
             shapes = [f"{name} {file} for {own}" for name, (file, own) in self.wrong_shape.items()]
-            parts.append(f"of another shape: {_shortened(shapes)}")
+            parts.append(f"of another shape: {shortened(shapes)}")
         if self.unexpected:
-            parts.append(f"not in the model: {_shortened(self.unexpected)}")
+            parts.append(f"not in the model: {shortened(self.unexpected)}")
         return "; ".join(parts)
 
 
 def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
     """Load what fits into a model; the rest of it, often the head, keeps its values.
+
+    From weights of a pruned network the model first gets its structure: parameters are new objects,
+    so make the optimizer later.
 
     Args:
         model: The model, wrapped or not.
@@ -67,12 +72,13 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
 
     Raises:
         ConfigError: If there is no such file.
-        CheckpointError: If the file cannot be read, or nothing in it fits.
+        CheckpointError: If the file cannot be read or nothing in it fits, or its network was pruned
+            and the model is not the full one.
     """
     given = isinstance(state_or_path, Mapping)
     source = "the given state" if given else os.fspath(state_or_path)  # type: ignore[arg-type]
     state = plain_state(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
-    model = unwrapped(model)
+    model = apply_structure(unwrapped(model), structure_in(state))
     own = model.state_dict()
     wrong_shape = {
         name: (tuple(value.shape), tuple(own[name].shape))
@@ -84,8 +90,8 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
     )
     if not fitting:
         raise CheckpointError(
-            f"Nothing in {source} fits {type(model).__name__}. It has {_shortened(list(state))}; "
-            f"the model wants {_shortened(list(own))}. Is it the file of another network?"
+            f"Nothing in {source} fits {type(model).__name__}. It has {shortened(list(state))}; "
+            f"the model wants {shortened(list(own))}. Is it the file of another network?"
         )
     if (metadata := getattr(state, "_metadata", None)) is not None:
         fitting._metadata = metadata  # type: ignore[attr-defined] # layers' versions of the format
@@ -122,11 +128,11 @@ def read_state(
             f"the path, or leave it out to start from random weights."
         )
     try:
-        content = torch.load(path, map_location=map_location, weights_only=weights_only)
-    except Exception as error:
+        content = read_tensor_file(path, map_location=map_location, weights_only=weights_only)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{path} cannot be read as a file of weights: {_first_line(error)} It must "
-            f"hold tensors alone: save model.state_dict(), not the model; and be whole."
+            f"{path} cannot be read as a file of weights: {error}. It must hold tensors alone, so "
+            f"save model.state_dict(), not the model; and be whole."
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
@@ -135,27 +141,34 @@ def read_state(
     return plain_state(content)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or f"{type(error).__name__}."
-
-
 def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Take a state dict out of what it is wrapped in; drop what wrappers put before its names."""
+    """Take a state dict out of what it is wrapped in; drop what wrappers put before its names.
+
+    The structure of a pruned network, inside or beside the state dict, comes along.
+    """
+    structure = structure_in(content)
     for key in _CONTENTS:
         if isinstance(content.get(key), Mapping):
             content = content[key]
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
     skip = 0
     for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix, skip) for name in tensors):
             skip += len(prefix)
     state = OrderedDict((name[skip:], value) for name, value in tensors.items())
     metadata = getattr(content, "_metadata", None)
-    if metadata is not None:  # torch keeps the layers' versions of the format there
-        state._metadata = {name[skip:]: value for name, value in metadata.items()}  # type: ignore[attr-defined]
+    if isinstance(metadata, Mapping):  # torch keeps the layers' versions of the format there
+        state._metadata = {  # type: ignore[attr-defined]
+            name[skip:]: value
+            for name, value in metadata.items()
+            if isinstance(name, str)
+            and isinstance(value, Mapping)
+            and isinstance(value.get("version", 1), int)
+        }
+    if structure:
+        put_structure(state, structure)
     return state
-
-
-def _shortened(names: list[str] | tuple[str, ...], at_most: int = 4) -> str:
-    shown = ", ".join(names[:at_most])
-    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from basetrainer._names import matches
 from basetrainer.errors import ConfigError
-from basetrainer.models.names import matches, unwrapped
+from basetrainer.models.names import unwrapped
 
 logger = logging.getLogger(__name__)
 

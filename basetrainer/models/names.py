@@ -1,16 +1,10 @@
-"""Names of parameters and modules: patterns, and what wrappers put in front."""
+"""Names of parameters and modules: lists of them, and what wrappers put in front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from torch import nn
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a dotted name, or a module that it is part of, matches one of the patterns."""
-    return any(fnmatchcase(name, one) or fnmatchcase(name, f"{one}.*") for one in patterns)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -18,3 +12,9 @@ def unwrapped(model: nn.Module) -> nn.Module:
     inner = getattr(model, "module", None)
     is_wrapper = dict(model.named_children()).keys() == {"module"}
     return inner if is_wrapper and isinstance(inner, nn.Module) else model
+
+
+def shortened(names: Sequence[str], at_most: int = 4) -> str:
+    """Return the first names, and how many more there are, for a message."""
+    shown = ", ".join(names[:at_most])
+    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown

@@ -104,7 +104,7 @@ def model_summary(model: nn.Module, input_size: int | Sequence[int]) -> ModelSum
 
     model = unwrapped(model)
     first = next(model.parameters(), torch.empty(0))
-    shape = _input_shape(model, input_size)
+    shape = input_shape(model, input_size)
     outputs: dict[str, tuple[int, ...]] = {}
     sizes: list[int] = []
     counter = FlopCounterMode(display=False)
@@ -192,7 +192,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _input_shape(model: nn.Module, input_size: int | Sequence[int]) -> tuple[int, ...]:
+def input_shape(model: nn.Module, input_size: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of one sample without a batch, as :func:`model_summary` understands it."""
     given = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
     if len(given) > 2:
         return given

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
 
+from basetrainer._names import matches
 from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -217,12 +217,3 @@ def extra_groups(
         else:
             loose += fresh
     return loose, groups
-
-
-def matches(name: str, patterns: str | Sequence[str]) -> bool:
-    """Whether a dotted name, or a module that it is part of, matches one of the patterns.
-
-    ``"layer1"`` matches ``layer1.0.conv1.weight``; ``*``, ``?`` and ``[12]`` are as in file names.
-    """
-    given = [patterns] if isinstance(patterns, str) else patterns
-    return any(fnmatchcase(name, one) or fnmatchcase(name, f"{one}.*") for one in given)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from basetrainer._names import lookup, nearest
+from basetrainer._names import lookup, own_arguments
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import classic, per_update
 from basetrainer.scheduler.plateau import PlateauLR
@@ -36,8 +36,12 @@ SCHEDULERS: dict[str, Callable[..., LRScheduler]] = {
 }
 """The schedulers by name, in lower case."""
 
-_COMMON = {"optimizer", "epochs", "num_steps", "lr_init"}
-_WITHOUT_EFFECT = {"cosineannealinglr": {"num_cycles", "decay"}}
+_GIVEN = {"optimizer", "epochs", "num_steps", "lr_init"}
+_WARM_UP = {"num_warn_up", "warm_up_start"}
+_WITHOUT_EFFECT = {
+    "cosineannealinglr": {"num_cycles", "decay"},
+    "one_cycle": {"warm_up_start"},
+}
 
 
 def get_scheduler(
@@ -73,10 +77,11 @@ def get_scheduler(
         lr_init: The learning rate at its highest.
         num_epochs: Epochs of the run.
         num_steps: Batches per epoch of this process.
-        **kwargs: ``num_warn_up`` (epochs of linear warm-up, default 0; the rise of ``one_cycle``),
-            ``warm_up_start`` (factor of its first update, default 0.1) and the arguments above.
-            Arguments that only other schedules know are left aside, with a line in the log, so
-            that a config file can keep the settings of several. None counts as not given.
+        **kwargs: ``num_warn_up`` (epochs of linear warm-up, or part of one, default 0; the rise of
+            ``one_cycle``), ``warm_up_start`` (factor of its first update, default 0.1) and the
+            arguments above. Arguments that only other schedules know are left aside, with a line
+            in the log, so that a config file can keep the settings of several. None counts as not
+            given.
 
     Raises:
         UnknownNameError: If there is no such schedule.
@@ -84,43 +89,27 @@ def get_scheduler(
     """
     factory = lookup("scheduler", scheduler, SCHEDULERS)
     usable = _arguments(factory) - _WITHOUT_EFFECT.get(scheduler.lower(), set())
-    given = {
-        "num_warn_up": 0,
-        **{name: kwargs[name] for name in kwargs if kwargs[name] is not None},
-    }
-    _refuse_unknown(scheduler, given)
-    own = {name: value for name, value in given.items() if name in usable}
+    known = set().union(*(_arguments(one) for one in SCHEDULERS.values()))
+    own, unused = own_arguments("scheduler", scheduler, kwargs, usable, known)
+    own.setdefault("num_warn_up", 0)  # the classes of old have others
     _refuse_incomplete(scheduler, factory, own)
-    unused = [f"{name}={value!r}" for name, value in given.items() if name not in usable]
     if unused:
-        logger.debug("scheduler %r does not use %s", scheduler, ", ".join(unused))
+        logger.debug("scheduler %r does not use %s", scheduler, unused)
     return factory(
         optimizer=optimizer, epochs=num_epochs, num_steps=num_steps, lr_init=lr_init, **own
     )
 
 
 def _arguments(factory: Callable[..., LRScheduler]) -> set[str]:
-    return set(inspect.signature(factory).parameters) - _COMMON
-
-
-def _refuse_unknown(scheduler: str, given: dict[str, Any]) -> None:
-    known = set().union(*(_arguments(factory) for factory in SCHEDULERS.values()))
-    for name, value in given.items():
-        if name not in known:
-            suggestion = nearest(name, known)
-            hint = f" Did you mean {suggestion!r}?" if suggestion else ""
-            raise ConfigError(
-                f"Scheduler {scheduler!r} got {name}={value!r}, which no scheduler knows.{hint} "
-                f"Known: {', '.join(sorted(known))}."
-            )
+    names = set(inspect.signature(factory).parameters) - {"shared"}
+    return (names | _WARM_UP) - _GIVEN
 
 
 def _refuse_incomplete(
     scheduler: str, factory: Callable[..., LRScheduler], own: dict[str, Any]
 ) -> None:
-    for name, parameter in inspect.signature(factory).parameters.items():
-        if parameter.default is parameter.empty and name not in own and name not in _COMMON:
-            raise ConfigError(
-                f"Scheduler {scheduler!r} needs {name}, which was not given. Pass it: a list of "
-                f"epochs such as {name}=[30, 60], or [] for a constant learning rate."
-            )
+    if "milestones" in _arguments(factory) and "milestones" not in own:
+        raise ConfigError(
+            f"Scheduler {scheduler!r} needs milestones, which were not given. Pass a list of "
+            f"epochs such as milestones=[30, 60], or [] for a constant learning rate."
+        )

@@ -12,8 +12,6 @@ from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-WARM_UP = "the number of warm-up epochs"
-
 
 def whole(name: str, value: Any, minimum: int, why: str) -> int:
     """Return a whole number, or raise ConfigError.
@@ -51,17 +49,17 @@ def number(
     return float(value)
 
 
-def span(num_epochs: Any, num_warn_up: Any) -> tuple[int, int]:
+def span(num_epochs: Any, num_warn_up: Any) -> tuple[int, float]:
     """Return the lengths of a run and of its warm-up, in epochs, or raise ConfigError.
 
-    A warm-up that is longer than the run is cut to it, with a warning: a quick look of one epoch
-    must not need another configuration.
+    A warm-up may be a part of an epoch. One that is longer than the run is cut to it, with a
+    warning: a quick look of one epoch must not need another configuration.
     """
     epochs = whole("num_epochs", num_epochs, 1, "the number of epochs to train")
-    warm_up = whole("num_warn_up", num_warn_up, 0, WARM_UP)
+    warm_up = number("num_warn_up", num_warn_up, low=0.0)
     if warm_up > epochs:
         logger.warning(
-            "num_warn_up=%d epochs of warm-up are longer than the run of num_epochs=%d: the "
+            "num_warn_up=%g epochs of warm-up are longer than the run of num_epochs=%d: the "
             "warm-up is cut to %d",
             warm_up,
             epochs,

@@ -10,6 +10,7 @@ All share the arguments ``optimizer`` (whose learning rates are set), ``epochs``
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -47,7 +48,7 @@ class MultiStepLR(LRScheduler):
         num_steps: int,
         milestones: Sequence[float],
         lr_init: float = 0.01,
-        num_warn_up: int = 0,
+        num_warn_up: float = 0,
         gamma: float = 0.1,
         *,
         warm_up_start: float = WARM_UP_START,
@@ -74,7 +75,7 @@ class CosineLR(LRScheduler):
         num_cycles: int = 1,
         lr_init: float = 0.1,
         decay: float = 0.99,
-        num_warn_up: int = 10,
+        num_warn_up: float = 10,
         *,
         warm_up_start: float = WARM_UP_START,
         lr_min: float = 1e-5,
@@ -103,7 +104,7 @@ class CosineAnnealingLR(LRScheduler):
         num_cycles: int = 1,
         lr_init: float = 0.1,
         decay: float = 0.99,
-        num_warn_up: int = 10,
+        num_warn_up: float = 10,
         *,
         warm_up_start: float = WARM_UP_START,
         lr_min: float = 1e-6,
@@ -126,7 +127,7 @@ class ExponentialLR(LRScheduler):
         epochs: int,
         num_steps: int,
         lr_init: float = 0.01,
-        num_warn_up: int = 0,
+        num_warn_up: float = 0,
         decay: float = 0.90,
         *,
         warm_up_start: float = WARM_UP_START,
@@ -152,7 +153,7 @@ class LambdaLR(LRScheduler):
         linear_lr: bool = False,
         lr_init: float = 0.1,
         lrf: float = 0.2,
-        num_warn_up: int = 0,
+        num_warn_up: float = 0,
         *,
         warm_up_start: float = WARM_UP_START,
     ) -> None:
@@ -171,7 +172,7 @@ class WarmUpLR(LRScheduler):
         optimizer: Optimizer,
         num_steps: int,
         lr_init: float = 0.01,
-        num_warn_up: int = 0,
+        num_warn_up: float = 0,
         *,
         warm_up_start: float = WARM_UP_START,
     ) -> None:
@@ -186,8 +187,11 @@ class WarmUpLR(LRScheduler):
 
     def step(self, epoch: int = 0, step: int = 0) -> None:
         """Set the learning rate of batch ``step`` of ``epoch``, up to the end of the warm-up."""
-        is_end = epoch == self.num_warn_up and step < self.accumulate_steps
-        if self.num_warn_up > 0 and (epoch < self.num_warn_up or is_end):
+        self._count_updates()
+        update = epoch * self._updates + step // self._accumulate
+        # The first update after the warm-up is its end; rounded, since 0.1 * 30 is a little over 3.
+        end = math.ceil(round(self.num_warn_up * self._updates, 6))
+        if self.num_warn_up > 0 and update <= end:
             super().step(epoch, step)
 
 
@@ -197,12 +201,12 @@ class _Run(TypedDict):
     num_epochs: int
     num_steps: int
     lr_init: float
-    num_warn_up: int
+    num_warn_up: float
     warm_up_start: float
 
 
 def _checked(
-    epochs: int, num_steps: int, lr_init: float, num_warn_up: int, warm_up_start: float
+    epochs: int, num_steps: int, lr_init: float, num_warn_up: float, warm_up_start: float
 ) -> _Run:
     """Check what a schedule's length is computed from, before it is."""
     epochs, num_warn_up = checks.span(epochs, num_warn_up)

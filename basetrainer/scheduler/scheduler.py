@@ -35,8 +35,8 @@ class LRScheduler(Callback):
         lr_init: The learning rate at factor 1.
         num_steps: Batches per epoch of this process.
         num_epochs: Epochs of the run; None if that is not known.
-        num_warn_up: Epochs over which the learning rate rises linearly, update by update, to the
-            schedule.
+        num_warn_up: Epochs, or parts of one, over which the learning rate rises linearly, update by
+            update, to the schedule.
         warm_up_start: Factor of the very first update of the warm-up, from 0 to 1.
 
     Raises:
@@ -51,7 +51,7 @@ class LRScheduler(Callback):
         lr_init: float,
         num_steps: int,
         num_epochs: int | None = None,
-        num_warn_up: int = 0,
+        num_warn_up: float = 0,
         warm_up_start: float = WARM_UP_START,
     ) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class LRScheduler(Callback):
                 f"the optimizer itself; several optimizers need a scheduler each."
             )
         if num_epochs is None:
-            num_warn_up = checks.whole("num_warn_up", num_warn_up, 0, checks.WARM_UP)
+            num_warn_up = checks.number("num_warn_up", num_warn_up, low=0.0)
         else:
             num_epochs, num_warn_up = checks.span(num_epochs, num_warn_up)
         self.optimizer = optimizer

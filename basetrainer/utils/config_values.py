@@ -16,10 +16,11 @@ from basetrainer.errors import ConfigError
 
 _Choice = TypeVar("_Choice", bound=str)
 
-_WORDS = {
+SWITCH_WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
+"""The texts that are switches, in lower case."""
 
 
 class Check(Protocol):
@@ -174,8 +175,8 @@ def as_bool(name: str, value: object, origin: str = "", *, example: str | None =
     """
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if isinstance(value, str) and value.strip().lower() in _WORDS:
-        return _WORDS[value.strip().lower()]
+    if isinstance(value, str) and value.strip().lower() in SWITCH_WORDS:
+        return SWITCH_WORDS[value.strip().lower()]
     if isinstance(value, numbers.Real) and value in (0, 1):
         return bool(value)
     raise refusal(name, value, "is neither true nor false", origin, example or "true")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ class Mean:
     def add(self, value: Tensor | float, weight: float | Tensor = 1.0) -> None:
         """Hold one value and over how many things it was averaged (1 by default)."""
         self._values.append(value)
-        self._weights.append(weight)
+        self._weights.append(weight.detach().clone() if isinstance(weight, Tensor) else weight)
 
     def settle(self) -> None:
         """Add what is held to the sums; this reads the device."""
@@ -97,6 +98,16 @@ class Mean:
         """Return the mean, or None if nothing was added yet."""
         self.settle()
         return self.total / self.weight if self.weight else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums, settled."""
+        self.settle()
+        return {"total": self.total, "weight": self.weight, "recent": list(self._recent)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self.total, self.weight = state["total"], state["weight"]
+        self._recent = list(state["recent"])
 
 
 def _as_floats(values: Sequence[float | Tensor]) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import re
 from collections.abc import Iterable
@@ -10,8 +12,12 @@ from typing import Any, TypeVar
 
 from basetrainer.errors import ConfigError
 from basetrainer.utils.config_dict import as_mapping, get, origin_of, put
+from basetrainer.utils.config_keys import check_key
 from basetrainer.utils.file_utils import copy_file_to_dir, create_dir, get_time
+from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.yaml_file import write_yaml
+
+logger = logging.getLogger(__name__)
 
 AnyConfig = TypeVar("AnyConfig")
 """An EasyDict, a dict, a Namespace or any object with attributes."""
@@ -52,6 +58,10 @@ def create_workspace(
     Sets ``cfg.work_dir`` to ``work_dir/FLAG_FLAG_TIME``, ``cfg.model_dir`` and ``cfg.log_dir``.
     Called again with the same config, it leaves them as they are.
 
+    With ``cfg.resume`` the folder has no time in its name, so that the run is found again:
+    ``work_dir/FLAG_FLAG``. If a finished run lies there (or, with the path of another run to go on
+    from, any other run), it is left alone, and the folder is ``work_dir/FLAG_FLAG-2``, ``-3``, ...
+
     Args:
         cfg: The config, changed in place; without ``work_dir``, runs go to ``work_space``.
         flags: What tells this run from others; see :func:`parser_work_space`.
@@ -66,7 +76,7 @@ def create_workspace(
         ConfigError: If a folder cannot be made or not be written to; names path and reason.
     """
     if not _has_workspace(cfg):
-        put(cfg, "work_dir", parser_work_space(cfg, flags))
+        put(cfg, "work_dir", _run_folder(cfg, flags))
         put(cfg, "model_dir", str(Path(get(cfg, "work_dir"), "model")))
         put(cfg, "log_dir", str(Path(get(cfg, "work_dir"), "log")))
     if is_main_process:
@@ -77,19 +87,46 @@ def create_workspace(
     return cfg
 
 
+def _run_folder(cfg: Any, flags: str | Iterable[object] | None) -> str:
+    """Return the folder of a run that begins, or of the one that goes on."""
+    resume = check_key("resume", get(cfg, "resume"), origin_of(cfg, "resume"))
+    if resume in (None, "never"):
+        return parser_work_space(cfg, flags)
+    # The settings may be those that a run left: then its folder is meant, not one inside it.
+    is_that_of_a_run = _names_a_run(cfg)
+    base = str(get(cfg, "work_dir")) if is_that_of_a_run else parser_work_space(cfg, flags, False)
+    num_epochs = int(get(cfg, "num_epochs") or 1)
+    for number in itertools.count(1):
+        folder = base if number == 1 else f"{base}-{number}"
+        progress = run_progress(Path(folder))
+        if progress is None:
+            return folder
+        is_same = resume == "auto" or progress.resumed_from == resume
+        if is_same and not progress.is_finished(num_epochs):
+            logger.info("The run in %s goes on.", folder)
+            return folder
+        state = "is finished" if is_same else "is another run"
+        logger.info("%s %s; the new run goes to %s-%d.", folder, state, base, number + 1)
+    raise AssertionError("count() does not end")
+
+
 def _has_workspace(cfg: Any) -> bool:
     """Say whether :func:`create_workspace` has been here.
 
     The settings of an earlier run, loaded from its ``setup_config.yaml``, look the same but have
     an origin: a new run must not write into the folder of the old one.
     """
+    has_time = re.search(r"(^|_)\d{8}_\d{6}_\d{4}$", Path(str(get(cfg, "work_dir"))).name)
+    resumes = get(cfg, "resume") not in (None, False, "never")
+    is_named = has_time is not None or resumes
+    return is_named and _names_a_run(cfg) and not origin_of(cfg, "model_dir")
+
+
+def _names_a_run(cfg: Any) -> bool:
+    """Whether the folders are those of one run."""
     work_dir = str(get(cfg, "work_dir"))
-    return (
-        re.search(r"(^|_)\d{8}_\d{6}_\d{4}$", Path(work_dir).name) is not None
-        and get(cfg, "model_dir") == str(Path(work_dir, "model"))
-        and get(cfg, "log_dir") == str(Path(work_dir, "log"))
-        and not origin_of(cfg, "model_dir")
-    )
+    has_model = bool(get(cfg, "model_dir") == str(Path(work_dir, "model")))
+    return has_model and bool(get(cfg, "log_dir") == str(Path(work_dir, "log")))
 
 
 def _back_up(cfg: Any) -> None:

@@ -50,8 +50,9 @@ def test_the_log_has_the_old_lines_and_the_screen_one_line_per_epoch(train_log, 
     assert any(line.startswith("train epoch:000,{'loss': ") for line in messages)
     assert any(line.startswith("test epoch:001,{'loss': ") for line in messages)
     screen = capsys.readouterr().err.splitlines()
-    assert len(screen) == 2
+    assert len(screen) == 3
     assert "| epoch 1/2 | train loss " in screen[0]
+    assert "| run took 0:0" in screen[2]
     assert "\r" not in "".join(screen)
 
 

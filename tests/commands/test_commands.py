@@ -29,6 +29,15 @@ def test_lr_draws_the_schedule_of_a_config(tmp_path, capsys):
     assert "4 epochs, from 0.01 over 0.1 to 0.01" in capsys.readouterr().out
 
 
+def test_lr_draws_what_the_arguments_of_the_schedule_make_of_it(capsys):
+    pytest.importorskip("matplotlib")
+    Path("config.yaml").write_text(
+        "lr: 0.1\nnum_epochs: 4\nscheduler: linear\nscheduler_args: {lr_min: 0.05}\n"
+    )
+    assert main(["lr", "-c", "config.yaml"]) == 0
+    assert "4 epochs, from 0.1 over 0.1 to 0.0501" in capsys.readouterr().out
+
+
 def test_lr_prints_a_table_without_matplotlib(monkeypatch, capsys):
     def absent(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}", name="matplotlib")
@@ -48,6 +57,12 @@ def test_lr_prints_a_table_without_matplotlib(monkeypatch, capsys):
         ("lr: 0.1", "names no scheduler"),
         ("scheduler: cosin", "Did you mean 'cosine'"),
         ("scheduler: cosine\nnum_epochs: three", "num_epochs"),
+        ("scheduler: cosine\nnum_epochs: 0", "num_epochs: 0 is less than 1"),
+        ("scheduler: multi-step", "needs milestones"),
+        ("scheduler: multi-step\nmilestones: 20", "Write one, such as [30, 60]"),
+        ("scheduler: multi-step\nmilestones: [a]", "'a' is no epoch"),
+        ("scheduler: cosine\nscheduler_args: {lrmin: 1}", "Did you mean 'lr_min'?"),
+        ("scheduler: cosine\nscheduler_args: [3]", "is not a mapping of arguments"),
     ],
 )
 def test_lr_says_what_is_wrong_with_code_2(text, message, capsys):
@@ -68,6 +83,16 @@ def test_check_finds_broken_images_and_copies(tmp_path, capsys):
     image.write_bytes(b"no image")
     assert main(["check", "config.yaml"]) == 1
     assert "1 file broken" in capsys.readouterr().out
+
+
+def test_check_reads_several_test_sets(tmp_path, capsys):
+    for place, name in enumerate(("train", "day", "night")):
+        write_image_folder(tmp_path / name, num_images=6, num_classes=3, seed=place)
+    Path("config.yaml").write_text("train_data: train\ntest_data: {day: day, night: [night]}\n")
+    assert main(["check", "config.yaml"]) == 0
+    streams = capsys.readouterr()
+    assert "test night: 6 images in 3 classes, from night" in streams.out
+    assert streams.err == ""  # no bar where nobody looks
 
 
 def test_check_without_data_is_an_error_of_the_config(capsys):

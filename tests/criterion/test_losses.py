@@ -180,18 +180,67 @@ def test_dice_loss_of_many_pixels_does_not_overflow_in_half_precision() -> None:
     assert loss.item() == pytest.approx(1 - 300_001 / 450_001, rel=1e-3)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5]])
+def test_cross_entropy_is_a_weighted_mean_over_what_is_not_ignored(
+    weight: Any, smoothing: float
+) -> None:
+    logits, labels = logits_of(4, CLASSES, 2), labels_of(4, 2, ignored=True)
+    each = weight or [1.0] * CLASSES
+    total = over = 0.0
+    for scores, label in rows(logits, labels):
+        if label != -100:
+            logs = [weight * math.log(p) for weight, p in zip(each, softmax(scores), strict=True)]
+            total -= (1 - smoothing) * logs[label] + smoothing * sum(logs) / CLASSES
+            over += each[label]
+    criterion = get_criterion("CELoss", CLASSES, weight, label_smoothing=smoothing).double()
+    assert criterion(logits, labels).item() == pytest.approx(total / over, rel=1e-12)
+
+
+WEIGHT = [1.0, 2.0, 0.5]
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["CELoss", "FocalLoss", "LabelSmoothing", "BCE", "Dice", "L1Loss", "SmoothL1", "mse"],
+    ("name", "options"),
+    [
+        ("CELoss", {}),
+        ("CELoss", {"class_weight": WEIGHT, "label_smoothing": 0.1}),
+        ("FocalLoss", {}),
+        ("FocalLoss", {"class_weight": WEIGHT, "gamma": 0.5}),
+        ("FocalLoss", {"reduction": "sum", "gamma": 1.0}),
+        ("LabelSmoothing", {}),
+        ("BCE", {}),
+        ("BCE", {"class_weight": WEIGHT, "pos_weight": [3.0, 1.0, 0.5]}),
+        ("Dice", {}),
+        ("Dice", {"class_weight": WEIGHT, "smooth": 0.1}),
+        ("L1Loss", {}),
+        ("SmoothL1", {"beta": 0.5}),
+        ("mse", {}),
+    ],
 )
-def test_gradients_are_those_of_the_loss(name: str) -> None:
+def test_gradients_are_those_of_the_loss(name: str, options: dict[str, Any]) -> None:
     logits = logits_of(2, CLASSES, 2)
     if name in ("BCE", "L1Loss", "SmoothL1", "mse"):
         targets = (logits.detach() * 3 % 1).round()
     else:
         targets = labels_of(2, 2, ignored=True)
-    criterion = get_criterion(name)
+    criterion = get_criterion(name, **options).double()
     assert torch.autograd.gradcheck(lambda scores: criterion(scores, targets), (logits,))
+
+
+@pytest.mark.parametrize("name", ["CELoss", "FocalLoss", "Dice", "BCE"])
+def test_gradients_of_mixed_targets_are_those_of_the_loss(name: str) -> None:
+    logits, criterion = logits_of(3, CLASSES), get_criterion(name)
+    shares = logits_of(3, CLASSES).detach().softmax(1)
+    assert torch.autograd.gradcheck(lambda scores: criterion(scores, shares), (logits,))
+
+
+def test_gradients_of_a_sum_of_losses_are_those_of_its_sum() -> None:
+    logits, labels = logits_of(3, CLASSES, 2), labels_of(3, 2)
+    criterion = get_criterion({"CELoss": 0.7, "Dice": 2.0}, CLASSES, WEIGHT).double()
+    assert torch.autograd.gradcheck(
+        lambda scores: sum(criterion(scores, labels).values()), (logits,)
+    )
 
 
 @pytest.mark.parametrize(

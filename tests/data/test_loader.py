@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch.utils.data import IterableDataset, SequentialSampler, TensorDataset
 
 from basetrainer.data.collation import Collation
-from basetrainer.data.loader import build_dataloader, is_dealt, look_ahead, seed_loader, set_epoch
-from basetrainer.data.order import DealtBatches, TrainOrder, epoch_order, mix
+from basetrainer.data.loader import build_dataloader, is_dealt, look_ahead, seed_loader
+from basetrainer.data.order import DealtOrder, TrainOrder, epoch_order, mix
+from basetrainer.data.resume import set_epoch
 from basetrainer.datasets.balance import balanced_order, sample_weights
 from basetrainer.errors import ConfigError
 from basetrainer.utils.torch_tools import batch_size
@@ -102,10 +103,14 @@ def test_weights_that_cannot_be_used_are_refused(options, message):
 
 @given(**SIZES, drop_last=st.booleans())
 def test_test_batches_are_dealt_whole_and_none_twice(num_samples, batch, world, drop_last):
+    options = {"shuffle": False, "drop_last": drop_last, "world_size": world}
+    orders = [DealtOrder(num_samples, batch, rank=rank, **options) for rank in range(world)]
     dealt = [
-        list(DealtBatches(num_samples, batch, drop_last=drop_last, rank=rank, world_size=world))
-        for rank in range(world)
+        [list(order.places(number)) for number in range(order.num_batches)] for order in orders
     ]
+    for order, batches in zip(orders, dealt, strict=True):
+        assert list(order) == [one for places in batches for one in places]
+        assert len(order) == sum(map(len, batches))
     everything = [one for rank in dealt for one in rank]
     expected = [one.tolist() for one in torch.arange(num_samples).split(batch)]
     if drop_last and len(expected[-1]) < batch:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from basetrainer.datasets.build_datasets import open_dataset
@@ -58,7 +60,9 @@ def test_what_cannot_be_opened_is_named(data):
     (data / "x.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"x\.json: of no known kind\. Data is a folder"):
         open_dataset(data / "x.json")
-    with pytest.raises(ConfigError, match="No image in an empty list"):
-        open_dataset([])
+    nothings: list[Any] = [[], "", None, {"night": "train"}]
+    for nothing in nothings:
+        with pytest.raises(ConfigError, match="names no data: give a folder of class folders"):
+            open_dataset(nothing)
     with pytest.raises(ConfigError, match="Both class_names and like"):
         open_dataset(data / "test", like=open_dataset(data / "train"), class_names=["a"])

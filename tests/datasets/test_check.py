@@ -90,6 +90,19 @@ def test_several_labels_are_counted_and_joined(data):
     assert [copy.label for copy in report.duplicates[0]] == ["a|b", ""]
 
 
+def test_several_test_sets_are_checked_each_and_copies_among_them_are_no_leak(data):
+    test, night = data / "test", data / "night"
+    write_folder(night, {"cat": 1}, size=(7, 7))
+    (night / "cat" / "copy.png").write_bytes((test / "dog" / "0.png").read_bytes())
+    sets = {"day": str(test), "night": [str(night)]}
+    report = check_config({"train_data": str(data / "train"), "test_data": sets})
+    assert [part.name for part in report.parts] == ["train", "test day", "test night"]
+    assert report.faults == ["1 image under different labels"]
+    (night / "cat" / "leak.png").write_bytes((data / "train" / "cat" / "1.png").read_bytes())
+    report = check_config({"train_data": str(data / "train"), "test_data": sets})
+    assert report.faults[0] == "1 image both in train and test"
+
+
 def test_a_configuration_without_data_is_refused():
     for cfg in ({}, {"train_data": ""}, SimpleNamespace(train_data=None)):
         with pytest.raises(ConfigError, match="train_data is not set"):

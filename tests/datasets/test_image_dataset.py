@@ -65,6 +65,21 @@ def test_a_broken_image_is_replaced_by_the_next_readable_one(data, caplog):
     assert "on_broken" not in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on one core
+def test_what_loader_workers_skip_is_counted_here_and_said_once_an_epoch(data, caplog):
+    dataset = ImageFolder(data, on_broken="skip")
+    (data / "cat" / "1.png").write_bytes(b"junk")
+    (data / "dog" / "2.png").unlink()
+    for epoch in range(3):
+        dataset.set_epoch(epoch)
+        assert len(list(DataLoader(dataset, 2, num_workers=2, multiprocessing_context="fork"))) == 3
+        assert dataset.num_broken == 2
+    assert [record.getMessage().partition(" of /")[0] for record in caplog.records] == [
+        "2 of 6 images"
+    ]
+
+
 def test_when_nothing_can_be_read_skipping_ends(data):
     for path in data.rglob("*.png"):
         path.write_bytes(b"junk")
@@ -98,7 +113,8 @@ def test_workers_give_the_same_and_name_a_broken_file_under_fork_and_spawn(data)
         batches = iter(loader)
         images = [next(batches)[0] for _ in range(2)]
         assert torch.equal(torch.cat(images), expected[:4])
-        with pytest.raises(DataError, match=r"dog/2\.png: not an image"):
+        with pytest.raises(DataError, match=r"dog/2\.png: not an image") as caught:
             next(batches)
+        assert "Traceback" not in str(caught.value)  # one message, as without workers
         # The end shuts the workers down; the collector would wait ten seconds for them.
         assert next(batches, None) is None

@@ -63,6 +63,12 @@ def test_without_a_typed_image_the_first_tensor_of_three_dimensions_is_it():
     assert Normalize()({"label": label}) == {"label": label}
 
 
+def test_one_figure_may_stand_for_all_channels():
+    image = torch.rand(3, 2, 2)
+    assert Normalize(0.5, 0.25)(image).equal((image - 0.5) / 0.25)
+    assert Normalize(0.5, STD)(image).equal(Normalize([0.5] * 3, STD)(image))
+
+
 def test_it_has_no_state_and_pickles():
     normalize = Normalize(MEAN, STD)
     assert normalize.state_dict() == {}

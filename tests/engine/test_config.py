@@ -44,7 +44,8 @@ def test_numbers_written_as_text_are_taken_as_numbers():
         ("seed", -1),
         ("deterministic", "maybe"),
         ("gpu_id", []),
-        ("resume", "auto"),
+        ("resume", "autp"),
+        ("save_every_updates", 0),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(key, value):

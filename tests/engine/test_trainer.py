@@ -13,10 +13,10 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRand
 
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
-from basetrainer.data.loader import seed_loader
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
+from basetrainer.models.structure import put_structure
 from tests.tiny import TinyTrainer, tiny_data, weights
 
 QUIET = {"num_epochs": 1, "progress": False}
@@ -188,7 +188,7 @@ def test_test_takes_a_file_of_weights(tmp_path):
     torch.save(state, tmp_path / "good.pth")
     assert trainer.test(tmp_path / "good.pth") == {"Acc": 100.0}
     torch.save({"weight": torch.eye(4)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(CheckpointError, match=r"other.pth is of another model \(not in it: bias; "):
         trainer.test(tmp_path / "other.pth")
     with pytest.raises(ConfigError, match=r"no file of weights .*absent.pth"):
         trainer.test(tmp_path / "absent.pth")
@@ -270,15 +270,10 @@ def test_test_takes_a_state_dict_as_it_takes_a_file():
     assert trainer.test({"model": state}) == {"Acc": 100.0}
 
 
-def test_workers_of_each_rank_draw_other_numbers_and_follow_the_runs_seed():
-    seeds = set()
-    for seed in (1, 2):
-        for rank in (0, 1):
-            loader = EngineTrainer.build_dataloader(tiny_data(), 4, 0)
-            seed_loader(loader, seed, rank)
-            seeds.add(loader.generator.initial_seed())
-            assert getattr(loader.sampler, "seed") == seed  # noqa: B009
-    assert len(seeds) == 4
+def test_the_loaders_follow_the_runs_seed():
+    trainer = TinyTrainer({**QUIET, "seed": 7})
+    assert trainer.train_loader.seed == trainer.test_loader.seed == 7
+    assert trainer.train_loader.sampler.seed == 7
 
 
 def test_evaluation_is_in_eval_mode_without_gradients_and_training_in_train_mode():
@@ -328,3 +323,15 @@ def test_a_run_after_a_failed_one_starts_with_a_fresh_window():
     plain = TinyTrainer(cfg, tests=False)
     plain.run()
     assert torch.equal(weights(trainer), weights(plain))
+
+
+def test_use_prune_without_a_pruned_network_is_said(caplog):
+    TinyTrainer({"use_prune": True, "progress": False})
+    assert "TinyTrainer.build_model returned a network that is not pruned" in caplog.text
+
+
+def test_weights_of_a_pruned_network_say_what_they_are(tiny):
+    state = nn.Linear(3, 2).state_dict()
+    put_structure(state, {"format": 1, "layers": {"": {"attributes": {}, "shapes": {}}}})
+    with pytest.raises(CheckpointError, match="give the file as finetune"):
+        tiny.test(state)

@@ -83,6 +83,37 @@ def test_dict_batches_and_tuple_outputs_are_understood():
     assert 0 <= logs["test"]["Acc"] <= 100
 
 
+class Shares(TinyTrainer):
+    """Labels as MixUp makes them: each class's share."""
+
+    shares: Any = ((0.7, 0.3, 0.0), (0.2, 0.0, 0.8))
+
+    def build_model(self, cfg: Any, **kwargs: Any) -> Any:
+        model = super().build_model(cfg)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        return model
+
+    def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        return [(torch.zeros(2, 3), torch.tensor(self.shares))]
+
+    build_test_loader = build_train_loader
+
+
+def test_of_mixed_labels_the_largest_share_counts():
+    trainer = Shares(QUIET, [AccuracyRecorder()], lr=0.0)
+    assert trainer.run()["test"]["Acc"] == 50.0  # zeros are class 0, and so is one of two labels
+
+
+def test_several_labels_of_a_sample_are_no_shares():
+    class Several(Shares):
+        shares = ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+    with pytest.raises(UsageError, match=r"counts one class per sample.*do not sum to 1"):
+        Several(QUIET, [AccuracyRecorder()]).run()
+
+
 def test_without_a_test_loader_there_is_no_figure_and_no_error():
     logs = TinyTrainer(QUIET, [AccuracyRecorder()], tests=False).run()
     assert "test" not in logs

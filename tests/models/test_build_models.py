@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import sys
-import types
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from basetrainer.errors import ConfigError, MissingExtraError, UnknownNameError
+from basetrainer.errors import ConfigError, UnknownNameError
 from basetrainer.models.build_models import get_models
 from basetrainer.models.heads import find_head, replace_head
 from basetrainer.models.registry import known_names
@@ -156,6 +154,25 @@ def test_patches_of_a_small_input_are_half_as_large(caplog: pytest.LogCaptureFix
     assert "vgg11 has no convolution that strides" in caplog.text
 
 
+def test_branches_beside_the_first_convolution_lose_their_stride_with_it() -> None:
+    from basetrainer.models.stems import shrink_stem
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+            self.narrow = nn.Conv2d(3, 4, 1, stride=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.wide(x) + self.narrow(x)
+            return y
+
+    model = nn.Sequential(Branches(), nn.Conv2d(4, 4, 3, stride=2))
+    assert shrink_stem(model, "repvgg") == set()
+    assert model[0](torch.zeros(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+    assert model[1].stride == (2, 2)
+
+
 def test_a_transformer_is_built_for_the_size_of_the_images() -> None:
     with torch.device("meta"):
         model = get_models("vit_b_32", [64, 64], 5, pretrained=False)
@@ -165,6 +182,8 @@ def test_a_transformer_is_built_for_the_size_of_the_images() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "said"),
     [
+        ({"net_type": None}, "net_type=None is no name"),
+        ({"net_type": 18}, "net_type=18 is no name"),
         ({"net_type": "resnet18", "width_mult": 0.5}, "'resnet18' has one width only"),
         ({"net_type": "mnasnet", "width_mult": 0.6}, "widths 0.5, 0.75, 1.0, 1.3"),
         ({"net_type": "timm/x", "width_mult": 0.5}, "networks of timm have one width"),
@@ -205,55 +224,3 @@ def test_a_head_is_replaced_on_its_place() -> None:
     assert convolution(torch.zeros(1, 4, 1, 1)).shape == (1, 2)
     with pytest.raises(ConfigError, match="has no Linear or Conv2d layer"):
         find_head(nn.Sequential(nn.ReLU()))
-
-
-class FakeTimm(types.ModuleType):
-    """What get_models needs of timm, and what it was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__("timm")
-        self.asked: list[Any] = []
-
-    def is_model(self, name: str) -> bool:
-        return name in self.list_models()
-
-    def list_models(self) -> list[str]:
-        return ["resnest50d", "convnext_atto"]
-
-    def create_model(self, name: str, pretrained: bool, num_classes: int, **kwargs: Any) -> Any:
-        if pretrained and name == "convnext_atto":
-            raise OSError("no network")
-        self.asked.append((name, num_classes, kwargs))
-        return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Linear(4, num_classes or 1))
-
-
-def test_networks_of_timm_go_by_timm_and_their_name(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    timm = FakeTimm()
-    monkeypatch.setitem(sys.modules, "timm", timm)
-    get_models("timm/convnext_atto", None, 5, pretrained=False, drop_rate=0.1)
-    small = get_models("ResNeSt50", None, None, pretrained=False, small_input=True)
-    assert timm.asked[:2] == [("convnext_atto", 5, {"drop_rate": 0.1}), ("resnest50d", 0, {})]
-    assert small.get_submodule("0").stride == (1, 1)
-    torch.save(small.state_dict(), "mine.pth")
-    again = get_models("resnest50", None, None, pretrained="mine.pth")
-    assert again.get_parameter("0.weight").equal(small.get_parameter("0.weight"))
-    with caplog.at_level("WARNING", "basetrainer"):
-        get_models("resnest50", None, 5, small_input=True)
-    assert "the first layer of timm/resnest50d is new" in caplog.text
-    with pytest.raises(UnknownNameError, match=r"'timm/convnext_ato'. Did you mean 'timm/convn"):
-        get_models("timm/convnext_ato", None, 5)
-    with pytest.raises(ConfigError, match=r"could not be fetched: no network.*pretrained=False"):
-        get_models("timm/convnext_atto", None, 5)
-
-
-def test_without_timm_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    if "timm" not in sys.modules:
-        try:
-            __import__("timm")
-        except ModuleNotFoundError:
-            with pytest.raises(MissingExtraError, match=r"pip install 'basetrainer\[timm\]'"):
-                get_models("timm/resnet18", None, 5)
-            return
-    pytest.skip("timm is installed")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytest
 import torch
 from torch import nn
 
-from basetrainer.optimizer.param_groups import is_exempt, layer_numbers, matches, trainable
+from basetrainer.optimizer.param_groups import is_exempt, layer_numbers, trainable
 
 
 class Scale(nn.Module):
@@ -90,19 +87,3 @@ def test_tied_weights_are_there_once() -> None:
     model["output"].weight = model["embedding"].weight
     names = [entry.name for entry in trainable(model)]
     assert names == ["embedding.weight", "output.bias"]
-
-
-@pytest.mark.parametrize(
-    ("name", "patterns", "expected"),
-    [
-        ("layer1.0.conv1.weight", "layer1", True),
-        ("layer10.conv.weight", "layer1", False),
-        ("layer2.0.bias", ["conv1", "layer[12]"], True),
-        ("layer2.0.bias", "*.bias", True),
-        ("fc.weight", [], False),
-    ],
-)
-def test_patterns_match_modules_and_parameters(
-    name: str, patterns: str | Sequence[str], expected: bool
-) -> None:
-    assert matches(name, patterns) is expected

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from basetrainer.errors import ConfigError, UnknownNameError
 from basetrainer.scheduler import classic
@@ -30,6 +32,23 @@ def test_every_name_takes_what_old_programs_pass_to_all(name: str) -> None:
     assert scheduler.lr_at(2) == pytest.approx(0.1, rel=0.1)
 
 
+@pytest.mark.parametrize("name", SCHEDULERS)
+@given(
+    epochs=st.integers(1, 40),
+    num_warn_up=st.one_of(st.integers(0, 45), st.floats(0, 45)),
+    milestones=st.lists(st.integers(0, 50), max_size=4),
+)
+def test_no_update_trains_at_zero_below_it_or_above_the_highest_rate(
+    name: str, epochs: int, num_warn_up: float, milestones: list[int]
+) -> None:
+    kept = list(milestones)
+    scheduler = made(name, epochs, milestones=milestones, num_warn_up=num_warn_up)
+    used = [scheduler.lr_at(epoch, step) for epoch in range(epochs) for step in range(4)]
+    assert min(used) > 0
+    assert max(used) <= 0.1 + 1e-12
+    assert milestones == kept
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -45,6 +64,8 @@ def test_the_old_names_give_the_old_classes(name: str, kind: type) -> None:
 
 
 def test_an_unknown_name_lists_the_nearest_and_all() -> None:
+    with pytest.raises(UnknownNameError, match=r"No scheduler is named. Known: constant"):
+        made(None)  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match=r"'cosin'. Did you mean 'cosine'\? Known: constant"):
         made("cosin")
 
@@ -52,7 +73,10 @@ def test_an_unknown_name_lists_the_nearest_and_all() -> None:
 def test_an_unknown_argument_is_not_dropped_in_silence() -> None:
     with pytest.raises(ConfigError, match=r"milestone=\[3\].*Did you mean 'milestones'\?"):
         made("multi-step", milestone=[3])
-    with pytest.raises(ConfigError, match=r"got xyz=1, which no scheduler knows. Known: cooldown"):
+    with pytest.raises(
+        ConfigError,
+        match=r"got xyz=1, which no scheduler takes. 'linear' takes lr_min, num_warn_up",
+    ):
         made("linear", xyz=1)
 
 

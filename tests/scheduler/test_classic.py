@@ -14,7 +14,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basetrainer.errors import ConfigError
 from basetrainer.scheduler import classic
 from basetrainer.scheduler.build_scheduler import get_scheduler
 from basetrainer.scheduler.scheduler import LRScheduler
@@ -52,7 +51,7 @@ def by_name(name: str, epochs: int = 20, num_warn_up: int = 3, lr: float = 0.1) 
     return get_scheduler(name, sgd(lr), lr, epochs, 10, milestones=[8, 14], num_warn_up=num_warn_up)
 
 
-def closed_form(name: str, e: int, epochs: int, w: int, lr: float) -> float:
+def closed_form(name: str, e: int, epochs: int, w: float, lr: float) -> float:
     """The formulas of compat.md, LambdaLR's cosine from epoch 0."""
     wave = math.cos(math.pi * (e - w) / (epochs - w - (name == "cosine")))
     forms: dict[str, float] = {
@@ -216,8 +215,21 @@ def test_without_epochs_of_warm_up_a_warm_up_does_nothing() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
-def test_a_fraction_of_an_epoch_of_warm_up_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"num_warn_up=1.5 is not a whole number.*write 0 or more"
-    ):
-        classic.WarmUpLR(sgd(), 2, num_warn_up=1.5)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", NAMES)
+def test_a_warm_up_may_be_a_part_of_an_epoch(name: str) -> None:
+    scheduler = get_scheduler(name, sgd(), 0.1, 20, 10, milestones=[8], num_warn_up=0.5)
+    ramp = [scheduler.lr_at(0, step) for step in range(6)]
+    assert ramp == pytest.approx([0.01, 0.028, 0.046, 0.064, 0.082, 0.1])
+    for e in range(1, 8):
+        assert scheduler.lr_at(e, 7) == pytest.approx(closed_form(name, e, 20, 0.5, 0.1))
+
+
+def test_a_warm_up_alone_of_a_part_of_an_epoch_ends_within_it() -> None:
+    optimizer = sgd(lr=0.5)
+    scheduler = classic.WarmUpLR(optimizer, 30, lr_init=0.1, num_warn_up=0.1)
+    used = []
+    for step in range(5):
+        optimizer.param_groups[0]["lr"] = 7.0
+        scheduler.step(0, step)
+        used.append(optimizer.param_groups[0]["lr"])
+    assert used == pytest.approx([0.01, 0.04, 0.07, 0.1, 7.0])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import schedules
-from basetrainer.scheduler.build_scheduler import get_scheduler
+from basetrainer.scheduler.build_scheduler import SCHEDULERS, get_scheduler
 from basetrainer.scheduler.scheduler import LRScheduler
 
 
@@ -53,16 +53,31 @@ def test_every_batch_trains_with_the_learning_rate_of_its_time() -> None:
         assert row == pytest.approx(right)
 
 
-@given(accumulate=st.integers(1, 7), updates=st.integers(1, 9), tail=st.integers(1, 7))
+@pytest.mark.parametrize("name", SCHEDULERS)
+@given(
+    accumulate=st.integers(1, 7),
+    updates=st.integers(1, 9),
+    tail=st.integers(1, 7),
+    num_warn_up=st.sampled_from([0, 1, 1.5]),
+)
 def test_the_curve_over_updates_is_the_same_for_every_split_of_the_global_batch(
-    accumulate: int, updates: int, tail: int
+    name: str, accumulate: int, updates: int, tail: int, num_warn_up: float
 ) -> None:
-    whole = linear(torch.optim.SGD([weight()], lr=0.1), updates, num_warn_up=1)
+    def scheduler(num_steps: int, accumulate_steps: int) -> LRScheduler:
+        optimizer = torch.optim.SGD([weight()], lr=0.1)
+        made = get_scheduler(
+            name, optimizer, 0.1, 3, num_steps, milestones=[2], num_warn_up=num_warn_up
+        )
+        engine = FakeEngine(accumulate_steps)
+        made.attach(engine)  # type: ignore[arg-type]
+        kept.append(engine)  # a callback's reference to its engine is a weak one
+        return made
+
+    kept: list[FakeEngine] = []
     num_steps = (updates - 1) * accumulate + min(tail, accumulate)  # the last window may be smaller
-    split = linear(torch.optim.SGD([weight()], lr=0.1), num_steps, num_warn_up=1)
-    engine = FakeEngine(accumulate)
-    split.attach(engine)  # type: ignore[arg-type]
-    for row, parts in zip(run(whole, 3, updates), run(split, 3, num_steps), strict=True):
+    whole = run(scheduler(updates, 1), 3, updates)
+    split = run(scheduler(num_steps, accumulate), 3, num_steps)
+    for row, parts in zip(whole, split, strict=True):
         assert [row[step // accumulate] for step in range(num_steps)] == parts
 
 
@@ -169,8 +184,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"num_epochs": True}, "num_epochs=True is not a whole number"),
     ({"num_epochs": math.inf}, "num_epochs=inf is not a whole number"),
     ({"num_steps": 0}, "num_steps=0 is too small"),
-    ({"num_warn_up": -1}, "num_warn_up=-1 is too small"),
-    ({"num_warn_up": 0.5}, "num_warn_up=0.5 is not a whole number"),
+    ({"num_warn_up": -1}, "num_warn_up=-1 is out of range: it must be at least 0"),
+    ({"num_warn_up": "3"}, "num_warn_up='3' is not a finite number"),
     ({"lr_init": 0}, "lr_init=0 is out of range: it must be above 0"),
     ({"lr_init": "1e-3"}, "lr_init='1e-3' is not a finite number"),
 ]

@@ -125,57 +125,66 @@ def run_of_torch(make: Callable[[Any], Any], count: int) -> list[float]:
     return rates
 
 
-@pytest.mark.parametrize(
-    ("factor", "make"),
-    [
-        (schedules.constant(), lambda o: lr_scheduler.ConstantLR(o, factor=1.0)),
-        (
-            schedules.multi_step([9, 4, 4], 0.5),
-            lambda o: lr_scheduler.MultiStepLR(o, [9, 4, 4], 0.5),
+# Name -> ours and torch's, from a number of updates and the lowest factor.
+ORACLES: dict[str, Callable[[int, float], tuple[Schedule, Callable[[Any], Any]]]] = {
+    "constant": lambda n, end: (
+        schedules.constant(),
+        lambda o: lr_scheduler.ConstantLR(o, factor=1.0),
+    ),
+    "multi_step": lambda n, end: (
+        schedules.multi_step([n, n // 3, n // 3], 0.5),
+        lambda o: lr_scheduler.MultiStepLR(o, [n, n // 3, n // 3], 0.5),
+    ),
+    "cosine": lambda n, end: (
+        schedules.cosine(n, end=end),
+        lambda o: lr_scheduler.CosineAnnealingLR(o, n, eta_min=end),
+    ),
+    "exponential": lambda n, end: (
+        schedules.exponential(n, decay=0.5 + end / 2),
+        lambda o: lr_scheduler.ExponentialLR(o, (0.5 + end / 2) ** (50 / n)),
+    ),
+    "linear": lambda n, end: (
+        schedules.linear(n, end=end),
+        lambda o: lr_scheduler.LinearLR(o, 1.0, end, total_iters=n),
+    ),
+    "poly": lambda n, end: (
+        schedules.poly(n, power=0.5 + end),
+        lambda o: lr_scheduler.PolynomialLR(o, n, power=0.5 + end),
+    ),
+    "cosine_restarts": lambda n, end: (
+        schedules.cosine_restarts(3 * n, num_cycles=3, end=end),
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, n, eta_min=end),
+    ),
+    "longer restarts": lambda n, end: (
+        schedules.cosine_restarts(7 * n, num_cycles=3, cycle_mult=2, end=end),
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, n, 2, eta_min=end),
+    ),
+    "one_cycle": lambda n, end: (
+        # torch counts its points, N + 1 of them, where we count the time between them.
+        schedules.one_cycle(5 * n, pct_start=0.4),
+        lambda o: lr_scheduler.OneCycleLR(
+            o, 1.0, 5 * n + 1, pct_start=(2 * n + 1) / (5 * n + 1), cycle_momentum=False
         ),
-        (
-            schedules.cosine(20, end=0.05),
-            lambda o: lr_scheduler.CosineAnnealingLR(o, 20, eta_min=0.05),
+    ),
+    "warmed_up": lambda n, end: (
+        schedules.warmed_up(schedules.delayed(schedules.cosine(2 * n, end=end), n), n),
+        lambda o: lr_scheduler.SequentialLR(
+            o,
+            [
+                lr_scheduler.LinearLR(o, 0.1, total_iters=n),
+                lr_scheduler.CosineAnnealingLR(o, 2 * n, eta_min=end),
+            ],
+            [n],
         ),
-        (
-            schedules.exponential(20, decay=0.9),
-            lambda o: lr_scheduler.ExponentialLR(o, 0.9 ** (50 / 20)),
-        ),
-        (
-            schedules.linear(20, end=0.1),
-            lambda o: lr_scheduler.LinearLR(o, 1.0, 0.1, total_iters=20),
-        ),
-        (schedules.poly(20, power=0.9), lambda o: lr_scheduler.PolynomialLR(o, 20, power=0.9)),
-        (
-            schedules.cosine_restarts(20, num_cycles=4, end=0.01),
-            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 5, eta_min=0.01),
-        ),
-        (
-            schedules.cosine_restarts(21, num_cycles=3, cycle_mult=2),
-            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3, 2),
-        ),
-        (
-            # torch counts its points, N + 1 of them, where we count the time between them.
-            schedules.one_cycle(20, pct_start=0.4),
-            lambda o: lr_scheduler.OneCycleLR(o, 1.0, 21, pct_start=9 / 21, cycle_momentum=False),
-        ),
-        (
-            schedules.warmed_up(schedules.delayed(schedules.cosine(15), 5), 5),
-            lambda o: lr_scheduler.SequentialLR(
-                o,
-                [
-                    lr_scheduler.LinearLR(o, 0.1, total_iters=5),
-                    lr_scheduler.CosineAnnealingLR(o, 15),
-                ],
-                [5],
-            ),
-        ),
-    ],
-)
-def test_the_factors_are_those_of_torchs_own_scheduler(
-    factor: Schedule, make: Callable[[Any], Any]
-) -> None:
-    assert run_of_torch(make, 20) == pytest.approx([factor(t) for t in range(20)], abs=1e-9)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORACLES)
+@given(n=st.integers(1, 40), end=parts)
+def test_the_factors_are_those_of_torchs_own_scheduler(name: str, n: int, end: float) -> None:
+    factor, make = ORACLES[name](n, end)
+    assert run_of_torch(make, n) == pytest.approx([factor(t) for t in range(n)], abs=1e-9)
 
 
 def test_a_restart_comes_at_its_update_though_the_length_has_no_exact_number() -> None:

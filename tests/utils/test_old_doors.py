@@ -60,3 +60,27 @@ def test_the_old_summary_counts_and_logs(caplog):
         summary = torch_tools.nni_summary_model(model, input_size=[4, 6])
     assert summary.macs == 3 * 4 * 24 + 96 * 2
     assert "MACs" in caplog.text
+
+
+def test_prefixes_are_renamed_as_their_map_says():
+    state = nn.ModuleDict({"backbone": nn.Linear(2, 2), "fc": nn.Linear(2, 2)}).state_dict()
+    renamed = torch_tools.rename_module(state, {"backbone.": "model.body.", "fc": "head"})
+    assert list(renamed) == ["model.body.weight", "model.body.bias", "head.weight", "head.bias"]
+    assert renamed["head.bias"] is state["fc.bias"]
+    assert torch_tools.rename_module({"a": 1}, {"b": "c"}) == {"a": 1}
+    assert torch_tools.rename_module({"a.b": 1}, {"a": "x", "a.b": "y"}) == {"x.b": 1}
+
+
+def test_a_frozen_net_has_nothing_to_train():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    torch_tools.freeze_net_layers(model)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert model.training
+
+
+def test_a_printed_model_is_a_line_of_the_log_for_each_tensor(caplog, capsys):
+    with caplog.at_level(logging.INFO, "basetrainer"):
+        torch_tools.print_model(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+    assert caplog.messages[:2] == ["0.weight (4, 3, 1, 1)", "0.bias (4,)"]
+    assert caplog.messages[-1] == "1.num_batches_tracked ()"
+    assert capsys.readouterr().out == ""

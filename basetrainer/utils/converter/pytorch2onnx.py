@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from basetrainer._optional import require
 from basetrainer.errors import ConfigError
@@ -16,6 +16,10 @@ from basetrainer.errors import ConfigError
 __all__ = ["convert2onnx"]
 
 logger = logging.getLogger(__name__)
+
+
+_LARGEST = 2_000_000_000
+"""Bytes of weights that an ONNX file can hold itself; more go to a file beside it."""
 
 
 def convert2onnx(
@@ -76,8 +80,13 @@ def convert2onnx(
         dynamo=True,
         dynamic_shapes=({0: free, 2: free, 3: free},) if dynamic else None,
         optimize=simplify,
+        external_data=_bytes_of(model) > _LARGEST,  # one file, as ever, if it can be
         verbose=False,
     )
     checker.check_model(str(path))
     logger.info("saved %s", path)
     return str(path)
+
+
+def _bytes_of(model: nn.Module) -> int:
+    return sum(value.nbytes for value in model.state_dict().values() if isinstance(value, Tensor))

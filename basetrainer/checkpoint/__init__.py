@@ -1,0 +1,1 @@
+"""A run on disk: what it needs to go on, written whole and read with suspicion."""

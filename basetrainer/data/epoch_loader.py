@@ -1,0 +1,229 @@
+"""EpochLoader: a DataLoader whose batches are a function of seed, epoch and batch number."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sys
+from contextlib import nullcontext
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from basetrainer.data.batches import Batches, ForeignBatches, OrderedBatches
+from basetrainer.data.epoch_iterator import EpochIterator
+from basetrainer.data.order import EpochOrder, mix
+from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Passes, Placed, lengths
+from basetrainer.data.rebinding import Bindings, bindings, rebound
+from basetrainer.data.seeding import Draws, RngFence, draws_of, seed_generators
+from basetrainer.data.workers import (
+    WorkerInit,
+    own_workers,
+    owns_workers,
+    stop_workers,
+    worker_error,
+)
+from basetrainer.utils.posix import signals_held_back
+
+logger = logging.getLogger(__name__)
+
+_KEPT_STATES = 16  # of an iterable dataset: who reads ahead asks for an earlier one
+
+
+class EpochLoader(DataLoader[Any], Placed):
+    """A DataLoader that knows its place, whose draws and those of training keep apart.
+
+    Made by :func:`~basetrainer.data.loader.build_dataloader`.
+
+    Args:
+        dataset: Map-style or iterable; it is not wrapped.
+        order: Which sample comes when; None leaves it to the data or to a sampler in ``options``.
+        advances: See :class:`~basetrainer.data.placed.Passes`; only asked without an order.
+        rank: Of this process.
+        world_size: Number of processes.
+        is_dealt: Whether each rank sees its own part of the data, so that figures must be summed.
+        **options: Handed to ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        order: EpochOrder | None = None,
+        *,
+        advances: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        is_dealt: bool = False,
+        **options: Any,
+    ) -> None:
+        self.is_ours = options.get("generator") is None
+        if self.is_ours:  # of its own: iter(DataLoader) otherwise draws from the global one
+            options["generator"] = torch.Generator()
+        self.is_dealt = is_dealt
+        self._rank = rank
+        self._init = WorkerInit(options.get("worker_init_fn"))
+        if options.get("num_workers", 0) > 0:
+            options["worker_init_fn"] = self._init
+        if order is not None:
+            options |= {"sampler": order, "batch_size": order.batch_size}
+            options |= {"drop_last": order.drop_last}
+        super().__init__(dataset, **options)
+        if order is not None:
+            self._batches: Batches = OrderedBatches(order)
+        else:
+            given = self.batch_sampler if self.batch_sampler is not None else self.sampler
+            self._batches = ForeignBatches(given, Passes(advances=advances), rank, world_size)
+        if not self.is_ours:
+            self.seed = options["generator"].initial_seed()
+        self._bindings: Bindings = {}
+        self._said: set[str] = set()
+        self._states: dict[tuple[int, int], Any] = {}
+
+    @property
+    def _index_sampler(self) -> Batches:
+        """What torch's loader iterates over: our batches; the samplers stay as they are."""
+        return self._batches
+
+    @property
+    def seed(self) -> int:
+        """Of the order, and of what is drawn while batches are made."""
+        return self._batches.passes.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._batches.passes.seed = seed
+
+    @property
+    def order(self) -> EpochOrder | None:
+        """Which sample comes when; None where the data or a sampler of the user's decides."""
+        return self._batches.order if isinstance(self._batches, OrderedBatches) else None
+
+    def __iter__(self) -> EpochIterator:  # type: ignore[override]
+        in_process = self.num_workers == 0
+        draws = draws_of(self.dataset, self.collate_fn)
+        epoch, start = self._batches.begin(draws, in_process=in_process)
+        if self.is_ours:  # what workers draw at their start: a function of the epoch, too
+            self.generator.manual_seed(mix(self.seed, epoch, self._rank))
+        # Without an order of ours a sampler, or the iterator of the dataset, may draw.
+        may_draw = draws is not Draws.NOTHING or self.order is None
+        fence = RngFence() if in_process and may_draw else nullcontext()
+        try:
+            with fence:
+                batches = self._in_process(epoch) if in_process else self._by_workers()
+        except Exception as error:
+            self.fail(error, self._iterator)
+            raise
+        return EpochIterator(self, batches, fence, epoch, start)
+
+    def _in_process(self, epoch: int) -> Any:
+        if isinstance(self.dataset, IterableDataset):
+            seed_generators(mix(self.seed, epoch, self._rank))
+        return super().__iter__()
+
+    def _by_workers(self) -> Any:
+        if self._iterator is not None and self._is_outdated():
+            self.close()
+        if self._iterator is not None:
+            return super().__iter__()
+        self._bindings = bindings(self.dataset)
+        self._init.starting()
+        start_method = (self.multiprocessing_context or multiprocessing).get_start_method()
+        with signals_held_back(start_method):
+            batches = super().__iter__()
+        own_workers(batches)
+        return batches
+
+    def _is_outdated(self) -> bool:
+        """Whether the workers that wait hold another dataset, or wait for another process."""
+        if not owns_workers(self._iterator):
+            return True  # this process was forked since
+        changed = ", ".join(rebound(self._bindings, bindings(self.dataset)))
+        if changed:
+            # Said once: a dataset with set_epoch changes in every epoch.
+            level = logging.DEBUG if changed in self._said else logging.INFO
+            self._said.add(changed)
+            logger.log(level, "loader workers start again, since these changed: %s", changed)
+        return bool(changed)
+
+    def close(self) -> None:
+        """End the workers that wait for the next pass; it starts new ones."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            stop_workers(iterator)
+
+    def __del__(self) -> None:
+        if getattr(self, "_iterator", None) is not None and not sys.is_finalizing():
+            self.close()
+
+    def fail(self, error: BaseException, batches: Any) -> None:
+        """End the workers of a pass that failed, so that nobody waits for them.
+
+        Raises:
+            LoaderError: If it failed because one of them died.
+        """
+        found = worker_error(error, batches)
+        self.close()
+        stop_workers(batches)
+        if found is not None:
+            raise found from error
+
+    # -- the place -----------------------------------------------------------------------------
+
+    def set_position(self, epoch: int, step: int = 0, state: Any = None) -> int:
+        """Let the next pass be that of ``epoch`` from batch ``step`` on; see :class:`Placed`."""
+        start = step if self._batches.can_start_anywhere and self._is_in_order else 0
+        if state and self.has_state:
+            data: Any = self.dataset
+            data.load_state_dict(state["dataset"])
+            start = step
+        self._batches.passes.set_epoch(epoch, start)
+        return start
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the data are a stream that can save its place, and do so in this process."""
+        methods = ("state_dict", "load_state_dict")
+        return (
+            isinstance(self.dataset, IterableDataset)
+            and self.num_workers == 0
+            and all(callable(getattr(self.dataset, name, None)) for name in methods)
+        )
+
+    def position_state(self, epoch: int, step: int) -> dict[str, Any]:
+        """Return what a place needs beside its two numbers: the state of an iterable dataset."""
+        if step == 0 and self.has_state and (epoch, step) not in self._states:
+            self.keep_state(epoch, step)  # between two passes, where nothing is read ahead
+        state = self._states.get((epoch, step))
+        return {} if state is None else {"dataset": state}
+
+    def promise(self) -> tuple[str, str]:
+        """Return how exactly a run goes on; see :class:`Placed`."""
+        if not self._is_in_order:
+            return EPOCH_START, "in_order=False or worker threads give batches as they come"
+        if self._batches.can_start_anywhere or self.has_state:
+            return BIT_EXACT, ""
+        if not isinstance(self.dataset, IterableDataset):
+            return EPOCH_START, "the loader follows a sampler that it cannot repeat"
+        if hasattr(self.dataset, "state_dict"):
+            return EPOCH_START, "an iterable dataset keeps its place with num_workers: 0 only"
+        return EPOCH_START, "the dataset is iterable and has no state_dict and load_state_dict"
+
+    def fingerprint(self) -> dict[str, int]:
+        """Return that of the order, or the lengths that are known, and the seed."""
+        if self.order is not None:
+            return self.order.fingerprint()
+        return {**lengths(self), "batch_size": self.batch_size or 0, "seed": self.seed}
+
+    @property
+    def _is_in_order(self) -> bool:
+        """Whether batch k of a pass is what was asked for k-th."""
+        return self.in_order and getattr(self, "worker_method", "multiprocessing") != "thread"
+
+    def keep_state(self, epoch: int, step: int) -> None:
+        """Keep the state that an iterable dataset has at a place, for who asks a little later."""
+        data: Any = self.dataset
+        self._states[epoch, step] = deepcopy(data.state_dict())
+        while len(self._states) > _KEPT_STATES:
+            del self._states[next(iter(self._states))]

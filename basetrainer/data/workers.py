@@ -1,0 +1,193 @@
+"""Loader workers: what each does first, how they are ended, and what it means when one dies."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import signal
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from multiprocessing.util import Finalize
+from typing import Any
+
+from torch._utils import ExceptionWrapper
+from torch.utils.data._utils import signal_handling
+
+from basetrainer.errors import LoaderError
+from basetrainer.utils.posix import die_with_parent, ignore_stop_signals
+
+
+@dataclass
+class WorkerInit:
+    """The ``worker_init_fn`` of our loaders; calls the user's at the end.
+
+    Args:
+        init_fn: The user's, called with the worker's number.
+        main_pid: Of the process that starts the workers.
+        from_main_thread: Whether it starts them from its main thread.
+    """
+
+    init_fn: Callable[[int], None] | None = None
+    main_pid: int = 0
+    from_main_thread: bool = True
+
+    def starting(self) -> None:
+        """Note who starts the workers; to be called by the one who does, right before."""
+        self.main_pid = os.getpid()
+        self.from_main_thread = threading.current_thread() is threading.main_thread()
+
+    def __call__(self, worker_id: int) -> None:
+        """Prepare the worker."""
+        if os.getpid() != self.main_pid:  # a worker that is a thread has nothing to set
+            ignore_stop_signals()
+            die_with_parent(from_main_thread=self.from_main_thread)
+            Queue._on_queue_feeder_error = _send_the_error  # type: ignore[attr-defined]
+        if self.init_fn is not None:
+            self.init_fn(worker_id)
+
+
+def _send_the_error(queue: Queue[Any], error: Exception, item: Any) -> None:
+    """Send why a batch cannot be sent in its place: else the main process would wait for ever."""
+    is_batch = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], int)
+    if not is_batch:  # in a queue of the dataset's own
+        _print_the_error(error, item)
+    elif isinstance(item[1], ExceptionWrapper):
+        os._exit(1)  # not even the error can be sent
+    else:
+        why = ExceptionWrapper(where="while a DataLoader worker sent its batch")
+        queue.put((item[0], why))
+
+
+_print_the_error = Queue._on_queue_feeder_error  # type: ignore[attr-defined]
+_OWNERS: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+"""Which process started the workers of each iterator."""
+
+_WATCHED: set[int] = set()
+"""In which processes workers are ended at the exit."""
+
+_NOT_OURS: list[Any] = []
+"""Copies, in a forked process, of its parent's iterators: collected, they would end its workers."""
+
+
+def owns_workers(iterator: Any) -> bool:
+    """Whether this process started the iterator's workers."""
+    return _OWNERS.get(iterator) == os.getpid()
+
+
+def own_workers(iterator: Any) -> None:
+    """Note that this process has just started the iterator's workers; they end when it exits."""
+    # Before torch and multiprocessing, in a process that it started, wait for them at the exit.
+    atexit.unregister(_stop_all)
+    atexit.register(_stop_all)
+    if os.getpid() not in _WATCHED:
+        _WATCHED.add(os.getpid())
+        Finalize(None, _stop_all, exitpriority=0)
+    _OWNERS[iterator] = os.getpid()
+
+
+def _stop_all() -> None:
+    for iterator in list(_OWNERS):
+        if owns_workers(iterator):
+            stop_workers(iterator)
+
+
+def stop_workers(iterator: Any) -> None:
+    """End the workers of a loader's iterator at once.
+
+    They hold nothing that must be saved. Left to itself torch waits up to 5 s for each that is
+    busy, and then asks by SIGTERM, which ours ignore.
+    """
+    if iterator is None or iterator not in _OWNERS or iterator._shutdown:
+        return
+    if not owns_workers(iterator):
+        _NOT_OURS.append(iterator)
+        return
+    # Whom we end is no failure that torch should report.
+    if getattr(iterator, "_worker_pids_set", False):
+        signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
+        iterator._worker_pids_set = False
+    pin_thread = getattr(iterator, "_pin_memory_thread", None)
+    if pin_thread is not None:  # it must not read from a worker that ends in the middle of a word
+        iterator._pin_memory_thread_done_event.set()
+        iterator._worker_result_queue.put((None, None))
+        pin_thread.join(timeout=5)
+    for worker in processes_of(iterator):
+        worker.kill()
+    iterator._shutdown_workers()
+
+
+def processes_of(iterator: Any) -> list[Any]:
+    """Return the worker processes of a loader's iterator; none if it has none or only threads."""
+    return [one for one in getattr(iterator, "_workers", ()) if hasattr(one, "exitcode")]
+
+
+_SHARED_MEMORY = re.compile(
+    r"bus error|shared memory|/torch_\w+>?: no space left|shm.*no space left", re.IGNORECASE
+)
+_SIGNAL_NAME = re.compile(r"killed by signal: ([^.]+)\.")
+_HAS_ENDED = re.compile(r"DataLoader worker \(pid")
+
+
+def worker_error(error: BaseException, iterator: Any = None) -> LoaderError | None:
+    """Return what the death of a loader worker means and how to mend it; None if none died.
+
+    Args:
+        error: What was raised, in a loader or, by torch's SIGCHLD handler, anywhere else.
+        iterator: The loader's iterator, if it is known.
+    """
+    said = _chain(error)
+    if _SHARED_MEMORY.search(said):
+        return LoaderError(_NO_SHARED_MEMORY.format(room=_shared_memory()))
+    if not _HAS_ENDED.search(said):
+        return None
+    codes = {one.exitcode for one in processes_of(iterator)} - {None, 0}
+    by_signal = _SIGNAL_NAME.search(said)
+    if -signal.SIGKILL in codes or (by_signal and by_signal[1] == "Killed"):
+        return LoaderError(_KILLED)
+    if by_signal or min(codes, default=0) < 0:
+        name = by_signal[1] if by_signal else signal.Signals(-min(codes)).name
+        return LoaderError(_CRASHED.format(signal=name))
+    return LoaderError(_ENDED.format(code=max(codes, default="unknown")))
+
+
+def _chain(error: BaseException | None) -> str:
+    """Return the messages of an error and of those it came from."""
+    said = []
+    while error is not None:
+        said.append(str(error))
+        error = error.__cause__ or error.__context__
+    return "\n".join(said)
+
+
+def _shared_memory() -> str:
+    """Tell how large the shared memory is, where it is a file system."""
+    try:
+        size = shutil.disk_usage("/dev/shm").total
+    except OSError:
+        return ""
+    return f" /dev/shm has {size / 2**20:.0f} MiB in all."
+
+
+_NO_SHARED_MEMORY = (
+    "A loader worker ran out of shared memory, through which it hands over its batches.{room} "
+    "Give it more (docker run --shm-size=8g, or --ipc=host), or need less: a smaller "
+    "prefetch_factor, num_workers or batch_size. num_workers: 0 needs none."
+)
+_KILLED = (
+    "A loader worker was killed (SIGKILL), by the system's out-of-memory killer unless somebody "
+    "did it by hand; 'dmesg' tells. Use fewer num_workers or a smaller prefetch_factor, and look "
+    "for data that every worker copies, such as long Python lists in the dataset."
+)
+_CRASHED = (
+    "A loader worker crashed ({signal}) in the native code of the dataset, a transform or a "
+    "decoder. With num_workers: 0 and 'python -X faulthandler' the run shows where."
+)
+_ENDED = (
+    "A loader worker ended by itself (exit code {code}): the dataset, or a library that it uses, "
+    "left the process. With num_workers: 0 the run shows where; what the worker wrote stands above."
+)

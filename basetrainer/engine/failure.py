@@ -1,0 +1,102 @@
+"""What is said of an error that ends a run: where it was, and what held the memory."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from basetrainer._logs import Logs
+from basetrainer.checkpoint.tree import size_of, tensors_of
+from basetrainer.data.workers import worker_error
+from basetrainer.errors import BaseTrainerError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from basetrainer.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_CPU_IS_FULL = re.compile(r"can't allocate memory|not enough memory|Cannot allocate memory", re.I)
+_MIB = 1 << 20
+
+
+@contextmanager
+def telling_failures(engine: Engine, logs: Logs) -> Iterator[None]:
+    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on."""
+    try:
+        yield
+    except BaseException as error:
+        told = explained(error, engine)
+        try:
+            engine.on_exception(told, logs)
+        except Exception:
+            logger.exception("on_exception failed too; the first error follows")
+        if told is error:
+            raise
+        raise told from error
+
+
+def explained(error: BaseException, engine: Engine) -> BaseException:
+    """Return the error to raise in the place of ``error``, with the place of the run noted.
+
+    Running out of memory becomes an :class:`~basetrainer.errors.OutOfMemoryError` that says what
+    holds the memory and what to try, the death of a loader worker a
+    :class:`~basetrainer.errors.LoaderError`; everything else stays itself.
+    """
+    if _is_out_of_memory(error):
+        error = OutOfMemoryError(_memory_message(error, engine))
+    elif not isinstance(error, BaseTrainerError):
+        # Torch's handler of SIGCHLD raises wherever the main process is.
+        error = worker_error(error) or error
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(f"basetrainer: at epoch {engine.epoch}, step {engine.position.step}")
+    return error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, BaseTrainerError):
+        return False  # it says so itself
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and bool(_CPU_IS_FULL.search(str(error)))
+
+
+def _memory_message(error: BaseException, engine: Engine) -> str:
+    shapes = [
+        f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+        for _, tensor in tensors_of(engine.inputs)
+    ]
+    held = [f"{name} {size / _MIB:,.0f} MiB" for name, size in _holders(engine) if size]
+    return (
+        f"Out of memory on {engine.device} at epoch {engine.epoch}, step {engine.position.step}: "
+        f"{str(error).partition(chr(10))[0].rstrip('.')}. The batch: "
+        f"{', '.join(shapes) or 'not known'}. Held before activations: {', '.join(held)}. "
+        f"Checkpoints that were written are whole. Try a smaller batch_size with "
+        f"accumulate_steps (the same global batch), amp: bf16, or smaller images."
+    )
+
+
+def _holders(engine: Engine) -> Iterator[tuple[str, int]]:
+    """Yield what holds memory, and how many bytes."""
+    model = engine.model
+    if isinstance(model, nn.Module):
+        parameters = list(model.parameters())
+        yield "parameters", size_of(parameters)
+        yield "buffers", size_of(list(model.buffers()))
+        gradients: list[Tensor] = [one.grad for one in parameters if one.grad is not None]
+        yield "gradients", size_of(gradients)
+    yield "optimizer", size_of([dict(optimizer.state) for optimizer in engine.optimizers])
+    yield "callbacks", size_of([_state(callback) for callback in engine.callbacks])
+    yield "batch", size_of(engine.inputs)
+
+
+def _state(callback: Any) -> Any:
+    try:
+        return callback.state_dict()
+    except Exception:  # it may need memory, too
+        return {}

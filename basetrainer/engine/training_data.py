@@ -1,0 +1,53 @@
+"""TrainingData: the training batches of each epoch, from the run's position on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from basetrainer.data.resume import position_state, set_position
+from basetrainer.data.stream import EpochStream
+from basetrainer.engine.position import Position
+
+
+class TrainingData:
+    """Places the training loader at each epoch's start, or where a run goes on.
+
+    Args:
+        steps_per_epoch: Cuts the loader's passes into epochs of so many batches; None makes each
+            pass an epoch.
+
+    Attributes:
+        place: What the data need beside the position to go on there; None where they go on by
+            themselves.
+    """
+
+    def __init__(self, steps_per_epoch: int | None) -> None:
+        self.place: dict[str, Any] | None = None
+        self._steps_per_epoch = steps_per_epoch
+        self._stream: EpochStream | None = None
+
+    def of(self, loader: Any) -> Any:
+        """Return what is iterated over: the loader, or the stream that is made of it."""
+        if self._steps_per_epoch is None:
+            return loader
+        if self._stream is None:
+            self._stream = EpochStream(loader, self._steps_per_epoch)
+        return self._stream
+
+    def state(self, loader: Any, position: Position) -> dict[str, Any]:
+        """Return what the data need beside ``position`` to go on there."""
+        if self.place is not None:  # not gone on yet
+            return self.place
+        return position_state(self.of(loader), position.epoch, position.step)
+
+    def epoch(self, loader: Any, epoch: int, position: Position) -> Iterable[Any]:
+        """Return the batches of an epoch from ``position.step`` on.
+
+        Data that can only start anew set ``position.step`` to 0.
+        """
+        data: Iterable[Any] = self.of(loader)
+        place, self.place = self.place, None
+        if data is loader or place is not None:  # a stream goes on by itself
+            position.step = set_position(data, epoch, position.step, place)
+        return data

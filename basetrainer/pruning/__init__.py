@@ -1,0 +1,1 @@
+"""Make networks smaller: channels are removed, and the rest is trained on."""

@@ -1,0 +1,95 @@
+"""RunLock: one run in a folder; the dead do not keep it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from basetrainer.checkpoint.run_lock import NAME, STALE, RunLock
+from basetrainer.errors import ConfigError
+from basetrainer.utils.posix import is_alive, start_of
+
+
+def write(folder: Path, age: float = 0.0, **holder: object) -> Path:
+    path = folder / NAME
+    path.write_text(json.dumps({"since": "then", **holder}))
+    then = time.time() - age
+    os.utime(path, (then, then))
+    return path
+
+
+def dead_process() -> int:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+def test_a_second_run_is_refused_naming_the_first(tmp_path):
+    first = RunLock(tmp_path)
+    first.acquire()
+    with pytest.raises(ConfigError) as caught:
+        RunLock(tmp_path).acquire()
+    assert f"process {os.getpid()} on {platform.node()}" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    first.release()
+    assert not list(tmp_path.iterdir())
+    second = RunLock(tmp_path)
+    second.acquire()
+    second.release()
+
+
+def test_a_killed_holder_of_this_machine_is_noticed_at_once(tmp_path):
+    write(tmp_path, host=platform.node(), pid=dead_process(), process_start="1")
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
+def test_a_later_process_of_the_same_number_is_not_the_holder(tmp_path):
+    write(tmp_path, host=platform.node(), pid=os.getpid(), process_start="0")
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
+def test_a_holder_elsewhere_lives_while_its_heart_beats(tmp_path):
+    write(tmp_path, host="elsewhere", pid=1, process_start="1")
+    with pytest.raises(ConfigError, match="process 1 on elsewhere, since then"):
+        RunLock(tmp_path).acquire()
+    write(tmp_path, age=STALE + 1, host="elsewhere", pid=1, process_start="1")
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
+def test_an_empty_lock_is_one_that_is_being_written_for_a_while(tmp_path):
+    (tmp_path / NAME).touch()
+    with pytest.raises(ConfigError, match="just starting"):
+        RunLock(tmp_path).acquire()
+    os.utime(tmp_path / NAME, (1, 1))
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
+def test_a_lock_that_another_run_took_over_is_not_given_back(tmp_path):
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    write(tmp_path, host="elsewhere", pid=1, process_start="1")
+    lock.release()
+    assert (tmp_path / NAME).exists()
+
+
+def test_processes_are_told_from_dead_ones():
+    assert is_alive(os.getpid())
+    assert not is_alive(dead_process())
+    if sys.platform == "linux":
+        assert start_of(os.getpid()).isdigit()
+        assert start_of(dead_process()) == ""
