@@ -24,6 +24,7 @@ from torchvision.transforms import v2
 import basetrainer as bt
 from basetrainer.checkpoint.tree import tensors_of
 from basetrainer.engine.state import collect
+from benchmarks.beacon import Beacon
 
 SETTINGS: dict[str, Any] = {
     "work_dir": "run",
@@ -40,6 +41,8 @@ SETTINGS: dict[str, Any] = {
     "progress": False,
     "net": "small",
     "start_method": None,
+    "beacon": None,
+    "pictures": False,
 }
 
 
@@ -150,11 +153,17 @@ class KillableTrainer(bt.EngineTrainer):
             "cosine", self.optimizer, 0.01, cfg["num_epochs"], self.num_steps, num_warn_up=1
         )
         return [
+            Beacon(Path(cfg["beacon"])) if cfg["beacon"] else None,
             bt.LossesRecorder(),
             Accuracy(),
             scheduler,
             self.diary,
-            bt.LogHistory(folder / "log", cfg["log_freq"], indicators=["loss", "Accuracy"]),
+            bt.LogHistory(
+                folder / "log",
+                cfg["log_freq"],
+                indicators=["loss", "Accuracy"],
+                pictures=cfg["pictures"],
+            ),
             bt.ModelCheckpoint(
                 self.model,
                 self.optimizer,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basetrainer.utils.disk import free_bytes
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
+
+_LEAST_ROOM = 1 << 20
+"""Bytes; with less free, nothing is written any more."""
 
 
 class EventFolder:
@@ -23,6 +34,7 @@ class EventFolder:
         self._folder = folder
         self._purge_step = purge_step
         self._writer: SummaryWriter | None = None
+        self._is_off = False
 
     @property
     def writer(self) -> SummaryWriter:
@@ -43,23 +55,40 @@ class EventFolder:
 
     def add(self, values: list[dict[str, Any]], step: int | None = None) -> None:
         """Write one event; each value has the fields of a ``Summary.Value``."""
-        if values:
+        if values and not self._is_off:
             from tensorboard.compat.proto.summary_pb2 import Summary
 
             summary = Summary(value=[Summary.Value(**value) for value in values])
             file: Any = self.writer.file_writer
-            file.add_summary(summary, step)
+            with self._off_on_failure():
+                file.add_summary(summary, step)
 
     def flush(self) -> None:
         """Bring every event to the disk."""
-        if self._writer is not None:
+        if self._writer is None or self._is_off:
+            return
+        with self._off_on_failure():
+            if free_bytes(self._folder) < _LEAST_ROOM:  # asked here: it writes in a thread
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._writer.flush()
 
     def close(self) -> None:
         """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with self._off_on_failure():
+                writer.close()
+
+    @contextmanager
+    def _off_on_failure(self) -> Iterator[None]:
+        """Go without the curves where they cannot be written; no run ends because of them."""
+        try:
+            yield
+        except OSError as error:
+            if not self._is_off:
+                reason = error.strerror or error
+                logger.warning("%s: %s; no more curves for TensorBoard", self._folder, reason)
+            self._is_off = True
 
 
 def _image(data: bytes) -> dict[str, Any]:

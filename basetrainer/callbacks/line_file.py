@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
+from io import RawIOBase
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 class LineFile:
     """A file with a line per epoch, which several runs may go on with.
 
     Each line is in the file when :meth:`append` returns, so a killed run loses the current one at
-    most; what it left of that one is cut off when the file is opened again.
+    most; what it left of that one is cut off when the file is opened again. Lines for which the
+    disk has no room are one warning, and come with the next one that it takes.
 
     Args:
         path: The file; it is made with the first line.
@@ -19,13 +24,28 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: list[bytes] = []
         self._keep(lambda line: line.endswith(b"\n"))
 
     def append(self, line: str) -> None:
         """Add one line, whose end is already there."""
-        # Opened for each line, so that nothing is left in a buffer.
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(line)
+        self._held.append(line.encode())
+        data = b"".join(self._held)
+        # Opened for each line, and without a buffer: nothing waits to be written.
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                size = file.tell()
+                try:
+                    _write_all(file, data)
+                except OSError:
+                    file.truncate(size)  # whole lines or none
+                    raise
+        except OSError as error:
+            if len(self._held) == 1:
+                reason = error.strerror or error
+                logger.warning("%s: %s; lines wait in memory for room", self.path, reason)
+        else:
+            self._held.clear()
 
     def rewind(self, epoch: int, epoch_of: Callable[[bytes], int | None]) -> None:
         """Cut the last lines, as far as they tell of ``epoch`` or a later one.
@@ -52,6 +72,12 @@ class LineFile:
             size -= len(lines.pop())
         if size < whole:
             os.truncate(self.path, size)  # in one go: the file is never half cut
+
+
+def _write_all(file: RawIOBase, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]  # a disk that is almost full takes a part
 
 
 def put_aside(path: Path) -> None:

@@ -94,7 +94,7 @@ class LogHistory(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the files, where a run goes on at the right place, and write ``run.json``."""
         engine = self.engine
-        self._best = self._find_monitor()
+        self._best, self._best_before = self._find_monitor(), {}
         if not self.is_main_process:
             return
         self._jsonl = MetricsJsonl(self.log_dir / "metrics.jsonl")

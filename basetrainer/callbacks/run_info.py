@@ -16,7 +16,7 @@ import torch
 
 from basetrainer.__version__ import __version__
 from basetrainer.callbacks.metrics_jsonl import plain
-from basetrainer.utils.file_utils import write_atomically
+from basetrainer.utils.file_utils import write_or_warn
 
 _GIT_SECONDS = 5.0
 
@@ -35,8 +35,7 @@ def write_run_info(path: Path, **more: Any) -> None:
     except (OSError, ValueError, AttributeError, TypeError):
         pass  # no run has been here, or the file is not ours
     info = {**run_info(), **more, **({"earlier": earlier} if earlier else {})}
-    text = json.dumps(plain(info), indent=2, allow_nan=False)
-    write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
+    write_or_warn(path, json.dumps(plain(info), indent=2, allow_nan=False) + "\n")
 
 
 def run_info() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from basetrainer.callbacks.monitor import Monitor
+from basetrainer.checkpoint.tree import size_of
 from basetrainer.utils.file_utils import link_or_copy, write_atomically
 
 _NAMED = re.compile(r"_(\d{3,})(?:_(-?[\d.]+|-?inf))?\.pth$")
@@ -79,5 +80,9 @@ class WeightFiles:
 
 
 def save(path: Path, state: Any) -> None:
-    """Write a state, whole or not at all."""
-    write_atomically(path, lambda file: torch.save(state, file))
+    """Write a state, whole or not at all.
+
+    Raises:
+        StorageError: If there is no room for it.
+    """
+    write_atomically(path, lambda file: torch.save(state, file), size_of(state))

@@ -48,6 +48,9 @@ class Manifest:
     larger_is_better: bool = True
     """How to compare figures."""
 
+    structure: dict[str, Any] = field(default_factory=dict)
+    """That of a pruned network; see :mod:`basetrainer.models.structure`."""
+
     ended: str | None = None
     """Why the run was ended early for good; None if it was not."""
 
@@ -106,7 +109,7 @@ class Manifest:
         for entry in self.files.values():
             yield "files", type(entry.bytes) is int and type(entry.sha256) is str
         yield "figure", self.figure is None or type(self.figure) in (int, float)
-        for name in ("fingerprint", "config"):
+        for name in ("fingerprint", "config", "structure"):
             yield name, type(getattr(self, name)) is dict
         for name in ("ended", "resumed_from"):
             yield name, type(getattr(self, name)) in (str, type(None))

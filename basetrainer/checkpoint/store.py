@@ -245,12 +245,8 @@ class CheckpointStore:
 def _write_file(path: Path, tree: Any) -> FileEntry:
     with path.open("xb", buffering=0) as file:
         hashed = HashedFile(file)
-        try:
+        with hashed.told():
             torch.save(tree, cast(IO[bytes], hashed))
-        except Exception:
-            if hashed.error is not None:
-                raise hashed.error from None
-            raise
         os.fsync(file.fileno())
     return FileEntry(hashed.num_bytes, hashed.sha256)
 

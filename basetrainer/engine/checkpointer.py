@@ -27,6 +27,7 @@ from basetrainer.engine.resume import (
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
 from basetrainer.engine.state import Restored, callback_states, collect
 from basetrainer.errors import ConfigError, Preempted, StorageError
+from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
 from basetrainer.utils.run_folder import CHECKPOINTS
@@ -146,6 +147,7 @@ class Checkpointer:
             config=plain_config(engine.cfg),
             figure=figure,
             larger_is_better=larger_is_better,
+            structure=structure_of(engine.model),
             ended=engine.requests.stop_reason if engine.requests.stop_is_final else None,
             resumed_from=self._resumed_from,
         )

@@ -227,7 +227,7 @@ def check_model(state: Any, own: Mapping[str, Tensor], source: str) -> None:
     ]
     if faults:
         raise CheckpointError(
-            f"{source} is of another model. {'; '.join(faults)}. Build the model it was written "
+            f"{source} is of another model ({'; '.join(faults)}). Build the model it was written "
             f"with, or load what fits with finetune."
         )
 

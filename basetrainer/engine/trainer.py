@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.state import check_model, unwrapped_state
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
+from basetrainer.utils.config_dict import get
+from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
     load_state_dict,
@@ -75,7 +79,14 @@ class EngineTrainer(Engine):
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
-        self.model = self._prepare(self.build_model(cfg, **kwargs))
+        with rebuilding(self._structure_to_go_on_with(cfg)):
+            self.model = self._prepare(self.build_model(cfg, **kwargs))
+        if get(cfg, "use_prune") and not structure_of(self.model):
+            logger.warning(
+                "use_prune: True, but %s.build_model returned a network that is not pruned. Let it "
+                "call basetrainer.pruning.pipeline.prune_by_config(model, cfg).",
+                type(self).__name__,
+            )
         self.criterion = self.build_criterion(cfg, **kwargs)
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(self.device)
@@ -208,6 +219,16 @@ class EngineTrainer(Engine):
 
     # -- inside --------------------------------------------------------------------------------
 
+    def _structure_to_go_on_with(self, cfg: Any) -> Structure | None:
+        """Return that of the pruned network of a run that goes on: it is not pruned again."""
+        resume, work_dir = self.config.resume, get(cfg, "work_dir")
+        if resume == "never" or not work_dir:
+            return None
+        progress = run_progress(Path(work_dir))
+        if progress is None and resume != "auto":
+            progress = run_progress(Path(resume))
+        return progress.structure if progress is not None else None
+
     def _count(self) -> None:
         """Fill the counters, and refuse an epoch without steps."""
         if self.train_loader is None:
@@ -254,6 +275,10 @@ class EngineTrainer(Engine):
         try:
             load_full_state(self.model, state)
         except RuntimeError as error:
+            if structure_in(state) not in ({}, structure_of(self.model)):
+                raise CheckpointError(
+                    f"{source} is of a pruned network: give the file as finetune. {error}"
+                ) from error
             check_model(state, unwrapped_state(self), source)  # says it in one line
             raise CheckpointError(f"{source} does not fit the model: {error}") from error
 

@@ -20,7 +20,7 @@ from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
 from basetrainer.utils.batches import labels_of, logits_of
-from basetrainer.utils.file_utils import create_dir, write_atomically
+from basetrainer.utils.file_utils import create_dir, write_or_warn
 
 _HELD_BYTES = 1 << 20
 """How many bytes of outputs and labels are held before they are counted."""
@@ -207,15 +207,17 @@ class AccuracyRecorder(Recorder):
         return {
             **super().state_dict(),
             "best": {name: monitor.state_dict() for name, monitor in self._monitors.items()},
-            "kept": {name: str(path) for name, path in self._kept.items()},
+            "kept": {name: path.name for name, path in self._kept.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self._kept = {name: Path(path) for name, path in state["kept"].items()}
         for name, best in state["best"].items():
-            self._monitors.setdefault(name, Monitor(self.indicator)).load_state_dict(best)
+            self._monitors[name] = Monitor(self.indicator)
+            self._monitors[name].load_state_dict(best)
+        folder = Path(self.confusion_matrix)
+        self._kept = {name: folder / name / Path(file).name for name, file in state["kept"].items()}
 
     def _write_matrix(self, test_set: str, matrix: Tensor, figure: float) -> None:
         """Write the matrix, then remove the one that it replaces."""
@@ -227,7 +229,8 @@ class AccuracyRecorder(Recorder):
         writer.writerow(["label\\prediction", *names])
         for name, row in zip(names, matrix.tolist(), strict=True):
             writer.writerow([name, *row])
-        write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8")))
+        if not write_or_warn(path, text.getvalue()):
+            return
         before = self._kept.get(test_set)
         if before is not None and before != path:
             before.unlink(missing_ok=True)

@@ -82,7 +82,10 @@ def rebuilding(structure: Structure | None) -> Iterator[None]:
     Args:
         structure: That of the checkpoint; None or an empty one changes nothing.
     """
-    token = _rebuilt.set(structure or None)
+    if not structure:
+        yield
+        return
+    token = _rebuilt.set(structure)
     try:
         yield
     finally:

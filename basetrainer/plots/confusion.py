@@ -55,7 +55,12 @@ def draw_confusion(
     name_width = _LETTER * points * max(map(len, names))
     is_upright = name_width > 0.9 * cell
     side = max(2.4, cell * size) if size <= _NAMED else 14.0
-    figure = new_figure(side + name_width + 1.5, side + (name_width if is_upright else 0.15) + 1.15)
+    told = _worst(counts, shares, names)
+    width = side + name_width + 1.5
+    # Beside each other if there is room, else below each other.
+    worst = ", ".join(told) if _LETTER * 9.0 * len(", ".join(told)) < width else "\n".join(told)
+    lines = 0.15 * (1 + worst.count("\n"))
+    figure = new_figure(width, side + (name_width if is_upright else 0.15) + 1.0 + lines)
     axes = figure.subplots()
     colors = require("matplotlib.colors", extra="plots", needed_by="Drawing a picture")
     # The root of the share: a confusion of some percent is seen beside hits of ninety.
@@ -69,7 +74,6 @@ def draw_confusion(
     figure.colorbar(image, cax=bar, ticks=[0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0])
     bar.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
     bar.tick_params(labelsize=8)
-    worst = _worst(counts, shares, names)
     axes.set_xlabel(f"prediction\n{worst}", fontsize=9, linespacing=1.6)
     axes.set_ylabel("label", fontsize=9)
     axes.set_title(plain_text(title), fontsize=11)
@@ -119,17 +123,16 @@ def _percent(share: float) -> str:
 
 def _worst(
     counts: NDArray[np.int64], shares: NDArray[np.float64], names: Sequence[str], most: int = 3
-) -> str:
+) -> list[str]:
     """Tell the confusions that matter: many samples, and a large share of their class."""
     wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
     order = np.argsort(-(wrong * shares), axis=None, kind="stable")[:most]
     cells = [divmod(int(place), len(counts)) for place in order]
-    told = [
+    return [
         f"{names[row]} taken for {names[column]} ({counts[row, column]})"
         for row, column in cells
-        if wrong[row, column]
+        if wrong[row, column] and len(counts) > 2
     ]
-    return ", ".join(told) if len(counts) > 2 else ""
 
 
 def _short(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import statistics
 import time
@@ -17,6 +18,7 @@ from basetrainer._logs import Metrics, metrics_by_set
 from basetrainer.models.summary import model_summary
 from basetrainer.pruning.options import PruneOptions
 from basetrainer.utils.file_utils import write_atomically
+from basetrainer.utils.run_folder import STAGES, read_stages
 
 logger = logging.getLogger(__name__)
 
@@ -42,22 +44,27 @@ class PruningStage:
 
 
 class PruningReport:
-    """Collects the stages, and writes them to ``pruning.md`` after each.
+    """Collects the stages, and writes them to ``pruning.md`` and ``stages.json`` after each.
 
     Args:
-        folder: Where ``pruning.md`` goes.
+        folder: Where the files go.
         options: How was pruned.
+        goes_on: Whether the figures of stages that an earlier process told are taken from it.
 
     Attributes:
         stages: What was added.
+        known: The figures of stages that an earlier process of this run has tested, by name.
         latencies: Median time of a forward pass of one sample on this machine, in milliseconds, by
             parameters and MACs. All networks are timed in turn, so that what else the machine does
             troubles them alike.
     """
 
-    def __init__(self, folder: Path, options: PruneOptions) -> None:
+    def __init__(self, folder: Path, options: PruneOptions, *, goes_on: bool = False) -> None:
         self.folder = folder
         self.options = options
+        self.known: dict[str, Metrics] = {}
+        if goes_on:
+            self.known = dict(read_stages(folder).get("figures") or {})
         self.stages: list[PruningStage] = []
         self.latencies: dict[tuple[int, int], float] = {}
         self._networks: dict[tuple[int, int], nn.Module] = {}
@@ -86,10 +93,22 @@ class PruningReport:
         threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
         size = "x".join(str(one) for one in shape)
         self._conditions = f"one sample of {size}, {device}{threads}, torch {torch.__version__}"
-        text = f"{self}"
-        write_atomically(self.folder / "pruning.md", lambda file: file.write(text.encode()))
+        self.write(is_finished=False)
         told = "".join(f", {key} {value:.4g}" for key, value in self.stages[-1].figures.items())
         logger.info("%s: %.2f M parameters%s", name, summary.parameters / 1e6, told)
+
+    def write(self, *, is_finished: bool) -> None:
+        """Write the files.
+
+        Args:
+            is_finished: Whether no stage follows.
+        """
+        figures = {**self.known, **{stage.name: stage.figures for stage in self.stages}}
+        stages = json.dumps({"is_finished": is_finished, "figures": figures}, indent=1)
+        write_atomically(self.folder / STAGES, lambda file: file.write(stages.encode()))
+        if self.stages:
+            text = f"{self}"
+            write_atomically(self.folder / "pruning.md", lambda file: file.write(text.encode()))
 
     def to_tensorboard(self, log_dir: Path) -> None:
         """Write the stages as steps 0, 1, ... of ``pruning/...``, and the table as a text."""

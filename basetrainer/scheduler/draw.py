@@ -50,6 +50,7 @@ def draw_lr(
     updates_per_epoch: int = 1,
     title: str = "Learning rate",
     log_scale: bool = False,
+    size: tuple[float, float] = (7.0, 3.5),
 ) -> Path:
     """Draw curves of :func:`lr_curve` over the epochs into one picture and return its path.
 
@@ -59,12 +60,13 @@ def draw_lr(
         updates_per_epoch: How many values make an epoch.
         title: What stands above.
         log_scale: Whether the learning rate's axis is logarithmic.
+        size: Width and height of the picture, in inches of 110 pixels.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
         ConfigError: If it cannot write the format, or the folder cannot be made.
     """
-    figure = new_figure(7.0, 3.5)
+    figure = new_figure(*size)
     axes = figure.subplots()
     for name, curve in curves.items():
         times = [index / updates_per_epoch for index in range(len(curve))]
@@ -76,5 +78,6 @@ def draw_lr(
         axes.set_ylim(bottom=0.0)
     axes.grid(alpha=0.3)
     if len(curves) > 1:
-        axes.legend()
+        # Below the axes, where it hides no curve.
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     return save(figure, path)

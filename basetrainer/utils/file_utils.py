@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import logging
 import os
@@ -11,9 +12,10 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from basetrainer.errors import ConfigError
+from basetrainer.utils.disk import KeptFile, explained, free_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +140,9 @@ def remove_prefix_files(dir: str | os.PathLike[str], prefix: str) -> None:
             path.unlink(missing_ok=True)  # another process may have been faster
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(
+    path: str | os.PathLike[str], write: Callable[[BinaryIO], object], num_bytes: int = 0
+) -> None:
     """Write a file so that under its name there is always the old or the new one, whole.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and the file is
@@ -147,18 +151,24 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     Args:
         path: The file to write; its folder must exist.
         write: Called once with the open temporary file; what it returns is dropped.
+        num_bytes: How much it will write at least, if that is known.
 
     Raises:
-        OSError: If the file cannot be written; of the class of the original error, but naming
-            ``path``. What ``write`` raises besides is passed on.
+        StorageError: If there is no room; names ``path``, the bytes needed and those free.
+        OSError: If the file cannot be written for another reason; of the class of the original
+            error, but naming ``path``. What ``write`` raises besides is passed on.
     """
     target = Path(path)
     temporary = _temporary(target)
     try:
+        if num_bytes > free_bytes(target.parent):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 # told below
         # Not tempfile: its files are readable by their owner only, and would stay so.
         with temporary.open("xb") as file:
-            write(file)
-            file.flush()
+            kept = KeptFile(file)
+            with kept.told():
+                write(cast(BinaryIO, kept))
+                file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException as error:
@@ -166,10 +176,20 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
             temporary.unlink()
         if not isinstance(error, OSError):
             raise
-        reason = f"the file was not written ({error.strerror or error})"
-        if error.errno is None:
-            raise OSError(f"{reason}: {str(target)!r}") from error
-        raise OSError(error.errno, reason, str(target)) from error  # makes the right subclass
+        raise explained(error, target, num_bytes) from error
+
+
+def write_or_warn(path: Path, text: str) -> bool:
+    """Write a text as :func:`write_atomically` does, and return whether that could be done.
+
+    A failure is one warning: for what is told beside a training, which is never worth ending it.
+    """
+    try:
+        write_atomically(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        logger.warning("%s", error)
+        return False
+    return True
 
 
 def link_or_copy(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
@@ -180,7 +200,8 @@ def link_or_copy(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
         path: The other name; a file there is replaced.
 
     Raises:
-        OSError: If it can neither be linked nor copied.
+        StorageError: If there is no room for a copy.
+        OSError: If it can neither be linked nor copied for another reason.
     """
     target = Path(path)
     temporary = _temporary(target)
@@ -190,6 +211,8 @@ def link_or_copy(source: str | os.PathLike[str], path: str | os.PathLike[str]) -
         except OSError:  # another disk, or one that has no links
             shutil.copyfile(source, temporary)
         temporary.replace(target)
+    except OSError as error:
+        raise explained(error, target) from error
     finally:
         # Renaming one name of a file to another of the same file leaves both.
         with contextlib.suppress(OSError):

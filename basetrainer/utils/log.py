@@ -157,6 +157,23 @@ def _file_handler(path: Path) -> _FileHandler:
 class _FileHandler(logging.FileHandler):
     """The file that :func:`set_logger` has opened; a class of its own to be told from others."""
 
+    is_told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # of logging
+        """Say once that the disk is full; Python's way is a traceback for each line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.is_told and sys.stderr is not None:
+            self.is_told = True
+            reason = error.strerror or error
+            _write_line(sys.stderr, f"warning: {self.baseFilename}: {reason}; the log has gaps")
+
+    def close(self) -> None:
+        """Close the file, whatever it still could not take."""
+        with contextlib.suppress(OSError):
+            super().close()
+
 
 class _ConsoleHandler(logging.Handler):
     """Writes to stderr as it is at the time, above the progress bars."""

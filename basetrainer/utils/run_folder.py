@@ -14,6 +14,9 @@ CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 """The file, in a checkpoint, that says what it holds."""
 
+STAGES = "stages.json"
+"""The file, in the folder of a run, of what is done in several trainings, one after the other."""
+
 MAX_MANIFEST_BYTES = 16 << 20
 """A manifest is a few kB; larger files are not read."""
 
@@ -40,8 +43,16 @@ class RunProgress:
     resumed_from: str | None
     """The checkpoint of another run that it started from."""
 
+    structure: dict[str, Any]
+    """That of its network, if it is pruned."""
+
+    has_stages_left: bool
+    """Whether other trainings are to follow this one."""
+
     def is_finished(self, num_epochs: int) -> bool:
         """Whether a run of so many epochs has nothing left to do."""
+        if self.has_stages_left:
+            return False
         return self.epochs >= num_epochs or (
             self.ended is not None and num_epochs <= self.num_epochs
         )
@@ -74,7 +85,18 @@ def run_progress(run_folder: Path) -> RunProgress | None:
                 num_epochs=int(manifest["config"].get("num_epochs") or 1),
                 ended=manifest["ended"],
                 resumed_from=manifest["resumed_from"],
+                structure=dict(manifest.get("structure") or {}),
+                has_stages_left=not read_stages(run_folder).get("is_finished", True),
             )
         except _UNREADABLE:
             continue  # a damaged one: the run will say so when it goes on
     return None
+
+
+def read_stages(run_folder: Path) -> dict[str, Any]:
+    """Return what :data:`STAGES` holds; empty if no such file can be read."""
+    try:
+        stages: dict[str, Any] = json.loads((run_folder / STAGES).read_text(encoding="utf-8"))
+    except _UNREADABLE:
+        return {}
+    return stages if type(stages) is dict else {}

@@ -242,3 +242,41 @@ def test_busy_workers_end_with_their_parent(tmp_path, how, method, code):
     )
     assert done.returncode == code, done.stderr
     assert len(done.stdout.split()) == 2
+
+
+SMALL_SHM = """
+import torch
+from basetrainer.data.loader import build_dataloader
+from basetrainer.errors import LoaderError
+from torch.utils.data import TensorDataset
+
+if __name__ == "__main__":
+    data = TensorDataset(torch.zeros(64, 3, 128, 128))
+    for collate in (None, torch.stack):  # shared while it is stacked, and while it is sent
+        items = data if collate is None else [item for (item,) in data]
+        loader = build_dataloader(items, 16, 1, collate_fn=collate, multiprocessing_context="fork")
+        try:
+            list(loader)
+        except LoaderError as error:
+            print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_small_shared_memory_is_named(tmp_path):
+    (tmp_path / "program.py").write_text(SMALL_SHM)
+    mount = "mount -t tmpfs -o size=2m tmpfs /dev/shm"
+    private = ["unshare", "-m", "sh", "-c"]
+    if subprocess.run([*private, mount], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    done = subprocess.run(
+        [*private, f"{mount} && {sys.executable} -W ignore program.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(basetrainer.__file__).parents[1])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ran out of shared memory") == 2
+    assert "/dev/shm has 2 MiB in all" in done.stdout

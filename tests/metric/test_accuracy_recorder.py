@@ -200,3 +200,39 @@ def test_more_guesses_than_classes_are_refused():
         TinyTrainer(QUIET, [AccuracyRecorder(topk=(5,))]).run()
     with pytest.raises(ConfigError, match="at least 1"):
         AccuracyRecorder(topk=(0,))
+
+
+def test_a_run_that_goes_on_keeps_the_matrix_of_the_best_epoch_alone(tmp_path):
+    def trained(num_epochs: int, state: Any = None) -> tuple[AccuracyRecorder, list[str]]:
+        recorder = AccuracyRecorder(confusion_matrix=tmp_path / "cm")
+        trainer = TinyTrainer({**QUIET, "num_epochs": num_epochs}, [recorder], lr=0.3)
+        if state is not None:
+            recorder.load_state_dict(state)
+        trainer.run()
+        return recorder, [path.name for path in (tmp_path / "cm").iterdir()]
+
+    first, worse = trained(1)
+    state = first.state_dict()
+    best, better = trained(30, state)
+    assert (len(worse), len(better)) == (1, 1)
+    assert worse != better
+    torch.save(best.state_dict(), tmp_path / "state.pth")
+    state = torch.load(tmp_path / "state.pth", weights_only=True)
+    assert trained(1, state)[1] == better
+
+
+def test_the_accuracy_since_the_last_look_counts_each_sample_once():
+    found: list[Any] = []
+
+    class Looking(AccuracyRecorder):
+        def on_train_summary(self, *args: Any) -> None:
+            super().on_train_summary(*args)
+            step = args[4]
+            if step in (1, 2):
+                found.append((self.recent(), self.recent()))
+
+    logs = TinyTrainer(QUIET, [Looking(topk=(2,))]).run()  # three batches of four
+    (first, nothing), (last, _) = found[-2:]
+    assert nothing == {}
+    for name in ("Acc", "Acc_top2"):
+        assert (2 * first[name] + last[name]) / 3 == pytest.approx(logs["train"][name])

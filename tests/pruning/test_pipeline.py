@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from basetrainer.callbacks.ema import EMA
 from basetrainer.callbacks.keep_zeros import KeepZeros
 from basetrainer.callbacks.slim import Slim
 from basetrainer.engine.launch import launch
-from basetrainer.errors import ConfigError, MissingExtraError, PruningError
+from basetrainer.errors import ConfigError, MissingExtraError, Preempted, PruningError
 from basetrainer.models.load_pruned import load_pruned
 from basetrainer.models.structure import rebuilding, structure_of
 from basetrainer.pruning.pipeline import SLIM_LAMBDA, prune_and_train
@@ -92,6 +93,8 @@ def test_slim_pulls_at_the_scales_until_they_have_been_ranked():
     prune_and_train(Seen, settings(prune_mod="Slim", num_epochs=1, prune_rounds=2))
     found = [one.callback(Slim) for one in Seen.made]
     assert [one and one.slim_lambda for one in found] == [SLIM_LAMBDA, SLIM_LAMBDA, None]
+    # The last weights, which the penalty has pulled at longest; ties of the best keep early ones.
+    assert [Path(one.cfg["finetune"]).name for one in Seen.made[1:]] == ["last.pth"] * 2
     Seen.made = []
     prune_and_train(Seen, settings(prune_mod="Slim", num_epochs=1, slim_lambda=0.2))
     assert [one.callback(Slim) is None for one in Seen.made] == [False, True]
@@ -130,6 +133,42 @@ def test_a_run_that_goes_on_has_the_same_weights_and_is_not_pruned_again(monkeyp
         assert torch.equal(value, whole.model.state_dict()[name]), name
 
 
+class Interrupted(Seen):
+    """Is told to end in the second epoch of the second training."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if len(self.made) == 2 and epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_call_that_was_ended_goes_on_in_its_stage_and_ends_with_the_same_bits():
+    names = {"resume": "auto"}
+    prune_and_train(Seen, settings(work_dir="whole", **names))
+    whole = Seen.made[-1]
+    Seen.made = []
+    with pytest.raises(Preempted):
+        prune_and_train(Interrupted, settings(work_dir="parts", **names))
+    Seen.made = []
+    prune_and_train(Seen, settings(work_dir="parts", **names))
+    first, second = Seen.made
+    assert first.cfg["work_dir"] == "parts/net"
+    assert second.cfg["work_dir"] == "parts/net/pruned1"
+    assert first.position.update == 18  # not trained again
+    for name, value in second.model.state_dict().items():
+        assert torch.equal(value, whole.model.state_dict()[name]), name
+    tables = [figures_in(Path(one, "net", "pruning.md")) for one in ("whole", "parts")]
+    assert tables[0] == tables[1]
+    prune_and_train(Seen, settings(work_dir="parts", **names))
+    assert Seen.made[-1].cfg["work_dir"] == "parts/net-2/pruned1"  # the other one is finished
+
+
+def figures_in(file: Path) -> list[list[str]]:
+    """The rows of a report but for the latencies, which are never alike."""
+    rows = [line.split("|") for line in file.read_text().splitlines() if "|" in line]
+    return [[*row[:4], *row[5:]] for row in rows]
+
+
 def stop_after(trainer: GratingTrainer, epochs: int) -> Any:
     def on_epoch_end(epoch: int, logs: Any = None) -> None:
         if epoch + 1 == epochs:
@@ -157,6 +196,8 @@ def test_what_cannot_be_is_said_before_anything_is_trained(monkeypatch):
     monkeypatch.setattr(GratingTrainer, "run", lambda self: pytest.fail("trained"))
     with pytest.raises(ConfigError, match="sparsity"):
         prune_and_train(GratingTrainer, settings(sparsity=1.5))
+    with pytest.raises(ConfigError, match="input_size"):
+        prune_and_train(GratingTrainer, settings(input_size=None))
     with pytest.raises(PruningError, match="no layer to prune"):
         prune_and_train(GratingTrainer, settings(prune_exclude="*"))
     monkeypatch.setitem(__import__("sys").modules, "torch_pruning", None)
