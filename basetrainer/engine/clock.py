@@ -53,6 +53,7 @@ class Clock:
                     self.first_wait = wait
                 yield batch
                 begin = perf_counter()
+            running["data"] += perf_counter() - begin  # to learn that there is none left
         finally:
             self.num_batches += number
 
