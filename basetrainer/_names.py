@@ -46,7 +46,8 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     if key in table:
         return table[key]
     hint = did_you_mean(key, table)
-    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(table))}.")
+    fault = f"Unknown {kind} {name!r}.{hint}" if name else f"No {kind} is named."
+    raise UnknownNameError(f"{fault} Known: {', '.join(sorted(table))}.")
 
 
 def own_arguments(
@@ -69,14 +70,14 @@ def own_arguments(
         Those that it takes, and in words those that it does not use.
 
     Raises:
-        ConfigError: If one is known to none of its kind; lists the nearest and all known ones.
+        ConfigError: If one is known to none of its kind; lists the nearest, and those it takes.
     """
     given = {key: value for key, value in given.items() if value is not None}
     for key, value in given.items():
         if key not in known:
             raise ConfigError(
                 f"{kind.capitalize()} {name!r} got {key}={value!r}, which no {kind} takes."
-                f"{did_you_mean(key, known)} Known: {', '.join(sorted(known))}."
+                f"{did_you_mean(key, known)} {name!r} takes {', '.join(sorted(own))}."
             )
     unused = ", ".join(f"{key}={value!r}" for key, value in given.items() if key not in own)
     return {key: value for key, value in given.items() if key in own}, unused

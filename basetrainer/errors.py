@@ -41,6 +41,10 @@ class UnknownNameError(ConfigError):
 class DataError(BaseTrainerError, ValueError):
     """A file of the data cannot be read; the message names it."""
 
+    def __init__(self, message: str = "") -> None:
+        # Out of a loader worker torch makes the message anew, with a traceback before ours.
+        super().__init__(message.rpartition(f"{__name__}.DataError: ")[2].rstrip())
+
 
 class LoaderError(BaseTrainerError, RuntimeError):
     """A loader worker died; the message says of what, and how to mend it."""

@@ -23,18 +23,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "docs" / "assets"
 PICTURES = ("curves.png", "confusion_matrix.png")
 PAGES = {
-    "tensorboard_scalars.png": ("#scalars&tagFilter=_(epoch|step)%24&_smoothingWeight=0", 940),
-    "tensorboard_images.png": ("#images", 1260),
+    "tensorboard_scalars.png": (
+        "#scalars&tagFilter=_(epoch|step)%24&_smoothingWeight=0",
+        1520,
+        1050,
+    ),
+    "tensorboard_images.png": ("#images", 1000, 1310),
 }
-"""File name -> address within TensorBoard, height of the window in pixels."""
+"""File name -> address within TensorBoard, width and height of the window in pixels."""
 
-WIDTH = 1520
 MOST_BYTES = 200_000
 PATIENCE = 120.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -88,7 +89,7 @@ def is_loaded(address: str, plugin: str) -> bool:
     return any(tags.values())
 
 
-def shoot(browser: str, address: str, height: int, path: Path) -> None:
+def shoot(browser: str, address: str, width: int, height: int, path: Path) -> None:
     """Write what the browser shows."""
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
@@ -96,7 +97,7 @@ def shoot(browser: str, address: str, height: int, path: Path) -> None:
                 browser,
                 *CHROMIUM_FLAGS,
                 f"--user-data-dir={profile}",
-                f"--window-size={WIDTH},{height}",
+                f"--window-size={width},{height}",
                 f"--screenshot={path}",
                 address,
             ],
@@ -104,12 +105,6 @@ def shoot(browser: str, address: str, height: int, path: Path) -> None:
             capture_output=True,
             timeout=PATIENCE,
         )
-
-
-def shrink(path: Path) -> None:
-    """Keep the file small: a page has few colours."""
-    with Image.open(path) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def check(path: Path) -> None:
@@ -133,9 +128,8 @@ def main() -> None:
         for name in PICTURES:
             shutil.copy(run / name, ASSETS / name)
         with tensorboard(run) as address:
-            for name, (page, height) in PAGES.items():
-                shoot(browser, address + page, height, ASSETS / name)
-                shrink(ASSETS / name)
+            for name, (page, width, height) in PAGES.items():
+                shoot(browser, address + page, width, height, ASSETS / name)
     for name in (*PICTURES, *PAGES):
         check(ASSETS / name)
 

@@ -121,7 +121,7 @@ def test_use_prune_trains_prunes_and_trains_on_and_a_later_run_goes_on_from_that
     start(monkeypatch, *data, "--use_prune", "--sparsity", 0.5)
     run = only_run(tmp_path / "work_space")
     assert "| trained on |" in (run / "pruning.md").read_text()
-    (pruned,) = run.glob("pruned1_*/model/best_model_*.pth")
+    (pruned,) = run.glob("pruned1/model/best_model_*.pth")
     import basetrainer as bt
 
     small = sum(one.numel() for one in bt.load_pruned(pruned).parameters())

@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basetrainer._logs import Logs
-from basetrainer.callbacks.callbacks import Callback
-from basetrainer.distributed.strategy import unwrap
+from basetrainer.callbacks.after_update import AfterUpdate
 from basetrainer.errors import ConfigError
 
 
-class Slim(Callback):
+class Slim(AfterUpdate):
     """Pulls each BatchNorm scale towards 0 after each update (Network Slimming, arXiv:1708.06519).
 
     ``gamma = sign(gamma) * max(|gamma| - lr * slim_lambda, 0)``: the proximal step of the penalty
@@ -37,44 +35,28 @@ class Slim(Callback):
             raise ConfigError(f"slim_lambda: {slim_lambda} must be more than 0, such as 0.001.")
         self.slim_lambda = slim_lambda
         self._scales: list[tuple[dict[str, Any], list[Tensor]]] = []  # groups of the optimizers
-        self._seen_update = 0
 
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+    def find(self, network: nn.Module) -> None:
         """Find the scales that are trained, as the optimizers have them now."""
-        engine = self.engine
-        if engine is None:
-            return
-        self._seen_update = engine.position.update
         scales = {
             id(module.weight)
-            for module in unwrap(engine.model).modules()
+            for module in network.modules()
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine
         }
-        groups = [group for one in engine.optimizers for group in one.param_groups]
+        optimizers = self.engine.optimizers if self.engine is not None else []
+        groups = [group for one in optimizers for group in one.param_groups]
         found = [
             (group, [p.detach() for p in group["params"] if id(p) in scales]) for group in groups
         ]
         self._scales = [(group, own) for group, own in found if own]
         if not self._scales:
             raise ConfigError(
-                f"slim_lambda: {type(unwrap(engine.model)).__name__} trains no BatchNorm, whose "
-                f"scales it is for. Leave the key out."
+                f"slim_lambda: {type(network).__name__} trains no BatchNorm, whose scales it is "
+                f"for. Leave the key out."
             )
 
-    def on_train_summary(
-        self,
-        inputs: Any,
-        outputs: Any,
-        losses: Any,
-        epoch: int,
-        step: int,
-        logs: Logs | None = None,
-    ) -> None:
-        """Take the step, if an optimizer changed the weights; before averages take them in."""
-        engine = self.engine
-        if engine is None or engine.position.update == self._seen_update:
-            return
-        self._seen_update = engine.position.update
+    def act(self) -> None:
+        """Take the step."""
         for group, scales in self._scales:
             step_size = float(group["lr"]) * self.slim_lambda
             # x - clip(x, -t, t) is the soft threshold.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from basetrainer._names import lookup, own_arguments
+from basetrainer.criterion.checks import check_inputs, check_options
 from basetrainer.criterion.compose import ComposeLoss
 from basetrainer.criterion.losses import BCEWithLogits, DiceLoss, FocalLoss, LabelSmoothing
 from basetrainer.criterion.weights import as_weight
@@ -81,8 +82,8 @@ def get_criterion(
     """
     if isinstance(loss_type, (list, tuple, Mapping)):
         return build_criterion(loss_type, num_classes, class_weight, device, **kwargs)
+    factory = lookup("loss", loss_type, LOSSES)  # type: ignore[arg-type] # or it is refused
     loss_type = str(loss_type)
-    factory = lookup("loss", loss_type, LOSSES)
     own = _own_arguments(loss_type, factory, kwargs)
     weight = as_weight(class_weight)
     if weight is not None and num_classes and weight.numel() != num_classes:
@@ -96,6 +97,8 @@ def get_criterion(
         criterion = factory(**own)
     except TypeError as error:
         raise ConfigError(f"Loss {loss_type!r} refused {own}: {error}.") from error
+    check_options(criterion)
+    criterion.register_forward_pre_hook(check_inputs)
     if next(criterion.buffers(), None) is not None:
         criterion.register_forward_pre_hook(_follow_inputs)
     return criterion
@@ -148,15 +151,16 @@ def _own_arguments(
     loss_type: str, factory: type[nn.Module], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments that this loss takes; refuse those that none does."""
-    known = set().union(*(_arguments(one) for one in LOSSES.values())) - {"weight"}
     if kwargs.get("weight") is not None:
         raise ConfigError(
             f"Loss {loss_type!r} got weight={kwargs['weight']!r}. A weight for each class is given "
             f"as class_weight; one for each of several losses stands beside its name."
         )
-    own, unused = own_arguments(
-        "loss", loss_type, kwargs, _arguments(factory), known | {"class_weight"}
-    )
+    known = {"class_weight"}.union(*(_arguments(one) for one in LOSSES.values())) - {"weight"}
+    taken = _arguments(factory)
+    if taken & {"weight", "alpha"}:
+        taken = taken - {"weight"} | {"class_weight"}
+    own, unused = own_arguments("loss", loss_type, kwargs, taken, known)
     if unused:
         logger.info("loss %r does not use %s", loss_type, unused)
     if isinstance(own.get("pos_weight"), Sequence):

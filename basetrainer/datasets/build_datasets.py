@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from basetrainer.datasets.class_names import ClassList, ClassNames
 from basetrainer.datasets.csv_list import list_csv
@@ -52,7 +53,9 @@ def open_dataset(
             class, or both ``class_names`` and ``like`` are given.
         DataError: If a list file cannot be read.
     """
-    if not data or isinstance(data, Mapping):
+    is_list = isinstance(data, Sequence) and not isinstance(data, str)
+    paths: list[Any] = list(data) if is_list else [data]  # type: ignore[arg-type]
+    if not paths or not all(path and isinstance(path, (str, os.PathLike)) for path in paths):
         raise ConfigError(
             f"{data!r} names no data: give a folder of class folders, a .txt or .csv list, or "
             "several of them in a list. (Only test_data may have sets by name.)"
@@ -83,7 +86,6 @@ def open_dataset(
         )
         raise ConfigError(f"{problem} Data is a folder of class folders, or a .txt or .csv list.")
 
-    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     try:
         index = ImageIndex([listing(path) for path in paths], classes)
     except ConfigError as error:

@@ -63,7 +63,7 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         self._broken = torch.zeros(len(index), dtype=torch.bool) if on_broken == "skip" else None
         if self._broken is not None:
             self._broken.share_memory_()
-        self._num_told = 0
+        self._told = [0]  # in a list, since loader workers start again when an attribute is set
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -108,8 +108,8 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
 
         Loader workers that do not share this process's logger cannot say it themselves.
         """
-        if self.num_broken > self._num_told:
-            self._num_told = self.num_broken
+        if self.num_broken > self._told[0]:
+            self._told[0] = self.num_broken
             logger.warning(
                 "%d of %d images of %s cannot be read and are skipped; 'basetrainer check' names "
                 "them",

@@ -114,7 +114,8 @@ def check_some_exist(listing: Listing) -> None:
     if looked_at and not any(Path(paths.path(place)).exists() for place in looked_at):
         raise ConfigError(
             f"{listing.part.where(0)}: {missing(Path(paths.path(0)))} Nor do other files that "
-            "were looked for: is root=... right, the folder that the paths start from?"
+            "were looked for: is root=... right (in a configuration: data_root), the folder that "
+            "the paths start from?"
         )
 
 

@@ -104,8 +104,9 @@ def get_transforms(
     input_size: Sequence[int] | None = None,
     *,
     train: bool = True,
-    mean: float | Sequence[float] | None = IMAGENET_MEAN,
-    std: float | Sequence[float] = IMAGENET_STD,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    normalize: bool = True,
 ) -> TransformChain:
     """Build transforms by name.
 
@@ -121,8 +122,9 @@ def get_transforms(
             "train" or "test"; an empty list is no step but the resize.
         input_size: ``[W, H]`` in pixels, as in configuration files; None leaves sizes alone.
         train: Whether it is for training; chooses what ``None`` means.
-        mean: Of each channel, or one for all, scale 0 to 1; None leaves the images uint8.
+        mean: Of R, G and B, or one for all, scale 0 to 1; None is that of ImageNet.
         std: Likewise.
+        normalize: Whether to; else the images stay uint8.
 
     Returns:
         A module that pickles: uint8 image ``(3, H, W)`` -> float32 ``(3, H, W)``.
@@ -146,8 +148,19 @@ def get_transforms(
     if size is not None and not any(_OF_SIZE in STEPS[name][1] for name, _ in steps):
         steps.insert(0, ("resize", {}))
     modules = [_build(name, arguments, size) for name, arguments in steps]
-    normalize = None if mean is None else Normalize(mean, std)
-    return TransformChain([v2.PILToTensor(), *modules], normalize)
+    last = _normalize(mean, std) if normalize else None
+    return TransformChain([v2.PILToTensor(), *modules], last)
+
+
+def _normalize(
+    mean: float | Sequence[float] | None, std: float | Sequence[float] | None
+) -> Normalize:
+    made = Normalize(IMAGENET_MEAN if mean is None else mean, IMAGENET_STD if std is None else std)
+    if len(made.mean) not in (1, 3):
+        raise ConfigError(
+            f"mean={mean!r}, std={std!r}: images are RGB, give three figures each, or one for all."
+        )
+    return made
 
 
 def read_names(names: Names) -> list[Step]:
@@ -164,6 +177,10 @@ def read_names(names: Names) -> list[Step]:
         return read_names(PRESETS[name]) if name in PRESETS else [(name, {})]
     if isinstance(names, Mapping):
         names = [{name: arguments} for name, arguments in names.items()]
+    if not isinstance(names, Sequence):
+        raise ConfigError(
+            f"Transforms {names!r}: write a name, or a list of names, as in [resize, flip]."
+        )
     steps: list[Step] = []
     for entry in names:
         if isinstance(entry, str):
@@ -198,6 +215,11 @@ def _canonical(name: object) -> str:
     squashed = _squashed(str(name))
     if squashed in known:
         return known[squashed]
+    if squashed in ("totensor", "toimage", "piltotensor", "todtype", "normalize"):
+        raise ConfigError(
+            f"Transform {name!r} is done in any case: images become tensors first and are "
+            f"normalised last, by mean and std (rgb_mean, rgb_std). Leave it out."
+        )
     return lookup("transform", str(name), {key: key for key in (*STEPS, *PRESETS, *MIXES)})
 
 
@@ -223,10 +245,10 @@ def _build(name: str, arguments: dict[str, Any], size: list[int] | None) -> nn.M
         if size is None:
             raise ConfigError(f"Transform {name!r} needs a size: give it one, or input_size.")
         arguments[_OF_SIZE] = size
-    if isinstance(arguments.get("interpolation"), str):
-        arguments["interpolation"] = v2.InterpolationMode(arguments["interpolation"])
     kind = getattr(v2, class_name)
     try:
+        if isinstance(arguments.get("interpolation"), str):
+            arguments["interpolation"] = v2.InterpolationMode(arguments["interpolation"])
         built: nn.Module = kind(**arguments)
     except (TypeError, ValueError) as error:
         parameters = ", ".join(inspect.signature(kind).parameters)

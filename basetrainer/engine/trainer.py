@@ -26,7 +26,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.state import check_model, unwrapped_state
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.models.structure import Structure, rebuilding
+from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
@@ -81,6 +81,12 @@ class EngineTrainer(Engine):
         self._count()
         with rebuilding(self._structure_to_go_on_with(cfg)):
             self.model = self._prepare(self.build_model(cfg, **kwargs))
+        if get(cfg, "use_prune") and not structure_of(self.model):
+            logger.warning(
+                "use_prune: True, but %s.build_model returned a network that is not pruned. Let it "
+                "call basetrainer.pruning.pipeline.prune_by_config(model, cfg).",
+                type(self).__name__,
+            )
         self.criterion = self.build_criterion(cfg, **kwargs)
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(self.device)
@@ -269,6 +275,10 @@ class EngineTrainer(Engine):
         try:
             load_full_state(self.model, state)
         except RuntimeError as error:
+            if structure_in(state) not in ({}, structure_of(self.model)):
+                raise CheckpointError(
+                    f"{source} is of a pruned network: give the file as finetune. {error}"
+                ) from error
             check_model(state, unwrapped_state(self), source)  # says it in one line
             raise CheckpointError(f"{source} does not fit the model: {error}") from error
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from basetrainer._names import lookup, own_arguments
-from basetrainer.errors import ConfigError
+from basetrainer.errors import ConfigError, UsageError
 from basetrainer.optimizer.param_groups import (
     HEAD,
     Entry,
@@ -85,6 +85,11 @@ def get_optimizer(
         "layer_decay", layer_decay, "above 0 and at most 1", rate_ok=lambda value: 0 < value <= 1
     )
     options = _own_options(factory, kwargs)
+    if factory is torch.optim.SparseAdam and not _has_sparse(model):
+        raise ConfigError(
+            "SparseAdam trains embeddings with sparse gradients (nn.Embedding(..., sparse=True)) "
+            "alone, and the model has none. Take 'adam'."
+        )
     entries = trainable(model)
     rates = learning_rates(
         entries, float(lr), backbone_lr=backbone_lr, layer_decay=layer_decay, head=head
@@ -134,29 +139,43 @@ def _fastest(
         parameter.device.type == "cpu" and parameter.dtype in (torch.float32, torch.float64)
         for parameter in parameters
     )
-    # The fused kernels refuse the sparse gradients of such embeddings.
-    has_sparse = any(getattr(module, "sparse", False) is True for module in model.modules())
-    return {"fused": True} if is_plain and not has_sparse else {}
+    # The fused kernels refuse sparse gradients.
+    return {"fused": True} if is_plain and not _has_sparse(model) else {}
+
+
+def _has_sparse(model: nn.Module) -> bool:
+    """Whether there is an embedding whose gradients are sparse."""
+    return any(getattr(module, "sparse", False) is True for module in model.modules())
 
 
 def _make(
     factory: type[Optimizer], groups: list[dict[str, Any]], lr: float | Tensor, options: Any
 ) -> Optimizer:
     """Call torch's optimizer; what it refuses becomes a ConfigError."""
-    if issubclass(factory, torch.optim.LBFGS):
-        logger.warning(
-            "LBFGS.step needs a closure, which the engine does not give: override train_step."
-        )
     make: Callable[..., Optimizer] = factory
     try:
-        return make(groups, lr=lr, **options)
+        optimizer = make(groups, lr=lr, **options)
     except (TypeError, ValueError) as error:
         hint = ""
         if issubclass(factory, torch.optim.Muon):
             hint = " Muon trains matrices alone: give vectors, and often the head, to AdamW."
+        given = ", ".join(f"{name}={value!r}" for name, value in {"lr": lr, **options}.items())
+        reason = str(error).rstrip(".")
         raise ConfigError(
-            f"torch.optim.{factory.__name__} refused what it was given: {error}.{hint}"
+            f"torch.optim.{factory.__name__} refused {given}: {reason}.{hint}"
         ) from error
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer.register_step_pre_hook(_need_closure)
+    return optimizer
+
+
+def _need_closure(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse a step of LBFGS as the engine makes it."""
+    if len(args) < 2 and "closure" not in kwargs:
+        raise UsageError(
+            "LBFGS.step needs a closure that computes the loss again, which the engine does not "
+            "give. Override train_step(self, inputs), or take another optimizer."
+        )
 
 
 def _check(name: str, value: Any, allowed: str, rate_ok: Callable[[float], bool]) -> None:

@@ -19,7 +19,7 @@ from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import structure_of
 from basetrainer.pruning.options import PruneOptions
-from basetrainer.pruning.prune import prune_as, sample_shape
+from basetrainer.pruning.prune import on_main, prune_as, sample_shape
 from basetrainer.pruning.report import PruningReport
 from basetrainer.utils.config_dict import get, put
 from basetrainer.utils.file_utils import create_dir, write_atomically
@@ -37,9 +37,11 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
     pruned. Each stage is a run of its own: a trainer made from a copy of ``cfg`` with
     ``use_prune``, ``finetune``, ``sparsity``, ``num_epochs`` and the folders of that stage, whose
     ``build_model`` loads ``finetune`` and, if ``use_prune``, prunes (see
-    :func:`prune_by_config`). The pruned stages go into sub-folders of
-    the first one's, where ``pruning.md`` is too. Each starts from the best weights so far. With
-    ``resume: auto`` a call that was ended goes on where it was: in the stage, and in its epoch.
+    :func:`prune_by_config`). The pruned stages go into sub-folders of the first one's, where
+    ``pruning.md`` is too. Each starts from the best weights of the one before; before channels are
+    ranked by their scales (``Slim``) from the last ones, which the penalty has pulled at longest.
+
+    With ``resume: auto`` a call that was ended goes on where it was: in the stage, in its epoch.
 
     Args:
         make_trainer: The class of the trainer, or what else makes one from a configuration.
@@ -54,7 +56,7 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
             cannot be pruned so.
     """
     options = PruneOptions.from_cfg(cfg)
-    options.require_backend()
+    on_main(options.require_backend)
     is_slim = options.prune_mod == "Slim"
     slim = {"slim_lambda": get(cfg, "slim_lambda") or SLIM_LAMBDA} if is_slim else {}
     weights = str(get(cfg, "finetune") or "")
@@ -71,7 +73,7 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
         _report(report, "before", trainer, shape, weights)
     else:
         logs = trainer.run()
-        weights = _trained(trainer, first)
+        weights = _trained(trainer, first, last=is_slim)
         _report(report, "trained", trainer, shape, weights, load=True)
     for number in range(1, options.prune_rounds + 1):
         if number == options.prune_rounds and is_slim:
@@ -96,7 +98,7 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
         which = f" {number}" if options.prune_rounds > 1 else ""
         _report(report, f"pruned{which}", trainer, shape)
         logs = trainer.run()
-        weights = _trained(trainer, settings)
+        weights = _trained(trainer, settings, last=is_slim and number < options.prune_rounds)
         _report(report, f"trained on{which}", trainer, shape, weights, load=True)
     if trainer.is_main_process:
         report.write(is_finished=True)
@@ -138,16 +140,18 @@ def _folders(first: Any, number: int) -> dict[str, str]:
     return folders
 
 
-def _trained(trainer: EngineTrainer, settings: Any) -> str:
+def _trained(trainer: EngineTrainer, settings: Any, *, last: bool = False) -> str:
     """Return the file of a stage's best weights, or of its last ones; on every rank."""
     file = None
     if trainer.is_main_process:
         savers = [one for one in trainer.callbacks if isinstance(one, ModelCheckpoint)]
         file = next((one.best_model for one in savers if one.best_model is not None), None)
-        if file is None:
-            file = Path(create_dir(get(settings, "work_dir") or "."), "trained.pth")
-            state = full_state(trainer.model)
-            write_atomically(file, lambda to: torch.save(state, to))
+        if file is None or last:
+            folder = get(settings, "model_dir") or get(settings, "work_dir") or "."
+            file = Path(create_dir(folder), "last.pth")
+            with trainer.test_weights():
+                state = full_state(trainer.model)
+                write_atomically(file, lambda to: torch.save(state, to))
     # Also what makes the other ranks wait until the file is whole.
     return str(trainer.context.broadcast(file))
 

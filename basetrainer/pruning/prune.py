@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
-from basetrainer.errors import BaseTrainerError
+from basetrainer.errors import BaseTrainerError, ConfigError
 from basetrainer.models.names import shortened
 from basetrainer.models.structure import Structure, rebuilt_structure, structure_of
 from basetrainer.models.summary import input_shape, model_summary
@@ -21,6 +21,8 @@ from basetrainer.pruning.options import PruneOptions
 from basetrainer.pruning.pruned_copy import prunable, prune_copy, rebuilt
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,21 @@ def prune(
     return prune_as(model, input_size, options)
 
 
-def sample_shape(model: nn.Module, input_size: int | Sequence[int]) -> tuple[int, ...]:
-    """Return ``(C, H, W)`` from any way to give the size of the images."""
+def sample_shape(model: nn.Module, input_size: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return ``(C, H, W)`` from any way to give the size of the images.
+
+    Raises:
+        ConfigError: If it is None.
+    """
+    if input_size is None:
+        raise ConfigError("input_size: it is not set, and pruning needs it, such as [224, 224].")
     size = input_size if isinstance(input_size, int) else tuple(input_size)[-3:]
     return input_shape(model, size)
 
 
 def prune_as(
     model: nn.Module,
-    input_size: int | Sequence[int],
+    input_size: int | Sequence[int] | None,
     options: PruneOptions,
     *,
     level: int = logging.INFO,
@@ -127,10 +135,9 @@ def prune_as(
     full = copy.deepcopy(network).cpu()
     shape = sample_shape(full, input_size)
     before = model_summary(full, shape)
-    structure = rebuilt_structure()
-    state: dict[str, Tensor] = {}
-    if structure is None:
-        structure, state = _on_main(functools.partial(prune_copy, full, shape, options))
+    work = functools.partial(prune_copy, full, shape, options)
+    known = rebuilt_structure()
+    structure, state = on_main(work) if known is None else (known, {})
     # On every rank and device alike: into the user's own layers, so that all they are stays.
     result = rebuilt(copy.deepcopy(network), structure, state)
     after = model_summary(result, shape)
@@ -147,10 +154,10 @@ def prune_as(
     return found
 
 
-def _on_main(work: Any) -> tuple[Structure, dict[str, Tensor]]:
-    """Return what ``work`` returns on rank 0, on every rank; an error is raised on all."""
+def on_main(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns on rank 0, on every rank; an error of ours is raised on all."""
     context = DistContext.current()
-    outcome: Any = None
+    outcome: T | BaseTrainerError | None = None
     if context.is_main:
         try:
             outcome = work()
@@ -160,8 +167,7 @@ def _on_main(work: Any) -> tuple[Structure, dict[str, Tensor]]:
     outcome = context.broadcast(outcome)
     if isinstance(outcome, BaseTrainerError):
         raise outcome
-    found: tuple[Structure, dict[str, Tensor]] = outcome
-    return found
+    return cast("T", outcome)
 
 
 def _skipped(full: nn.Module, pruned: nn.Module, options: PruneOptions) -> list[str]:

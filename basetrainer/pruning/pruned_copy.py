@@ -33,9 +33,9 @@ def prune_copy(
     """
     options.require_backend()
     work = copy.deepcopy(full).eval()
-    if next(full.parameters()).dtype in (torch.float16, torch.bfloat16):
+    if next(full.parameters(), torch.empty(0)).dtype in (torch.float16, torch.bfloat16):
         work.float()  # selecting channels changes no bit, and CPUs compute little in half precision
-    dtype = next(work.parameters()).dtype
+    dtype = next(work.parameters(), torch.empty(0)).dtype
     for parameter in work.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     # Backends draw random inputs; that must not change what the run draws later.

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch.optim import Optimizer
 
 from basetrainer._logs import Logs, find_metric
+from basetrainer._names import did_you_mean
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks
@@ -98,10 +99,12 @@ class PlateauLR(LRScheduler):
         if not evaluated:
             return
         if figure is None:
+            names = _names(logs or {})
             raise ConfigError(
                 f"The plateau scheduler watches indicator={self.indicator!r}, which is not in "
-                f"logs. There are: {', '.join(_names(logs or {})) or 'no figures'}. Choose one of "
-                f"them, or add the callback that records it."
+                f"logs.{did_you_mean(self.indicator, names)} There are: "
+                f"{', '.join(names) or 'no figures'}. Choose one of them, or add the callback that "
+                f"records it."
             )
         self.judge(figure, epoch)
 

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from basetrainer._names import nearest
+from basetrainer.utils.config_checks import (
+    COUNT,
+    DEVIATIONS,
+    FROM_ZERO,
+    MOMENTUM,
+    NOT_NEGATIVE,
+    POSITIVE,
+    as_anything,
+    as_arguments,
+    as_broken,
+    as_channels,
+    as_data,
+    as_epochs,
+    as_flag,
+    as_gpu_id,
+    as_milestones,
+    as_names,
+    as_resume,
+    as_size,
+    as_text_or_switch,
+    as_texts,
+    as_weights,
+)
 from basetrainer.utils.config_values import (
-    SWITCH_WORDS,
     Check,
     as_bool,
     as_choice,
     as_float,
     as_int,
-    as_list,
     as_text,
-    refusal,
 )
 from basetrainer.utils.misspelt import nearest_misspelling
 
@@ -39,9 +56,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-_RESUME_WORDS = ("auto", "never")
-
-
 @dataclass(frozen=True)
 class Setting:
     """What one key of a config may hold; None always means that it is not set."""
@@ -59,166 +73,58 @@ class Setting:
     """Converts and checks."""
 
 
-def _anything(name: str, value: object, origin: str, *, example: str | None) -> object:
-    return value
-
-
-def _data(name: str, value: object, origin: str, *, example: str | None) -> object:
-    """One path, several, or such under each of several names."""
-    if isinstance(value, Mapping):
-        return {key: _paths(name, paths, origin, example=example) for key, paths in value.items()}
-    return _paths(name, value, origin, example=example)
-
-
-def _paths(name: str, value: object, origin: str, *, example: str | None) -> object:
-    if isinstance(value, (list, tuple)):
-        return as_list(name, value, origin, as_text, example=example)
-    return as_text(name, value, origin, example=example)
-
-
-def _names(name: str, value: object, origin: str, *, example: str | None) -> object:
-    if isinstance(value, (list, tuple, Mapping)):
-        return value
-    return as_text(name, value, origin, example=example)
-
-
-def _text_or_switch(name: str, value: object, origin: str, *, example: str | None) -> object:
-    """A text; old programs have false, or a switch of their own, in its place."""
-    return value if isinstance(value, bool) else as_text(name, value, origin, example=example)
-
-
-def _weights(name: str, value: object, origin: str, *, example: str | None) -> object:
-    """A switch; or a text, which names weights or the file that holds them."""
-    is_switch = not isinstance(value, str) or value.strip().lower() in SWITCH_WORDS
-    return (as_bool if is_switch else as_text)(name, value, origin, example=example)
-
-
-def _broken(name: str, value: object, origin: str, *, example: str | None) -> object:
-    return as_choice(name, value, origin, ("raise", "skip"))
-
-
-def _arguments(name: str, value: object, origin: str, *, example: str | None) -> object:
-    """Arguments by name; an empty list or text is none."""
-    if not value:
-        return {}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return value
-    raise refusal(name, value, "is not a mapping of arguments", origin, example)
-
-
-def _flag(name: str, value: object, origin: str, *, example: str | None) -> object:
-    """A text, or a number that becomes one: it goes into the name of a folder."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    return _text_or_switch(name, value, origin, example=example)
-
-
-def _resume(name: str, value: object, origin: str, *, example: str | None) -> object:
-    """``auto``, ``never``, or a path; a switch means one of the two words."""
-    if isinstance(value, bool):
-        return "auto" if value else "never"
-    text = as_text(name, value, origin, example=example)
-    word = text.strip().lower()
-    if word in _RESUME_WORDS:
-        return word
-    near = nearest(word, _RESUME_WORDS)
-    if near and not Path(text).exists():
-        raise refusal(name, value, "is no path that exists", origin, f"Did you mean {near}?")
-    return text
-
-
-def _size(name: str, value: object, origin: str, *, example: str | None) -> list[int]:
-    parts = value if isinstance(value, (list, tuple, str)) else [value]
-    sizes = as_list(name, parts, origin, _COUNT, example=example)
-    if len(sizes) not in (1, 2):
-        raise refusal(name, value, "is not a width and a height", origin, example)
-    return sizes if len(sizes) == 2 else sizes * 2
-
-
-def _channels(
-    name: str, value: object, origin: str, *, example: str | None, item: Check = as_float
-) -> object:
-    """One number per channel, or one for all."""
-    if isinstance(value, (list, tuple, str)):
-        return as_list(name, value, origin, item, example=example)
-    return item(name, value, origin, example=example)
-
-
-def _milestones(name: str, value: object, origin: str, *, example: str | None) -> list[int]:
-    if not (isinstance(value, (list, tuple)) or (isinstance(value, str) and "," in value)):
-        mend = f"[{value}]" if str(value).isdecimal() else example
-        raise refusal(name, value, "is not a list of epochs", origin, mend)
-    return as_list(name, value, origin, _FROM_ZERO, example=example)
-
-
-def _gpu_id(name: str, value: object, origin: str, *, example: str | None) -> list[int]:
-    parts = value if isinstance(value, (list, tuple, str)) else [value]
-    ids = as_list(name, parts, origin, _FROM_ZERO, example=example)
-    if not ids:
-        raise refusal(name, value, "names no device", origin, "[0]")
-    if len(set(ids)) < len(ids):
-        once = str(list(dict.fromkeys(ids)))
-        raise refusal(name, value, "names a device twice", origin, once)
-    return ids
-
-
-def _epochs(name: str, value: object, origin: str, *, example: str | None) -> int | float:
-    number = as_float(name, value, origin, minimum=0, example=example)
-    return int(number) if number.is_integer() else number  # programs count with it
-
-
-_COUNT = functools.partial(as_int, minimum=1)
-_FROM_ZERO = functools.partial(as_int, minimum=0)
-_POSITIVE = functools.partial(as_float, above=0)
-_NOT_NEGATIVE = functools.partial(as_float, minimum=0)
-_MOMENTUM = functools.partial(as_float, minimum=0, below=1)
-_DEVIATIONS = functools.partial(_channels, item=_POSITIVE)
 _PATHS = "text, list of texts, or either under each of several names"
 _NAMES = "text, list or mapping"
 _SWITCH = "true or false"
 _MAPPING = "mapping of arguments"
+_OPTIM = as_arguments("model", "optim_type", "lr")
+_LOSS = as_arguments("loss_type", "num_classes")
+_NET = as_arguments("net_type", "input_size", "num_classes", "width_mult")
+_SCHEDULE = as_arguments("scheduler", "optimizer", "lr_init", "num_epochs", "num_steps")
 
 SETTINGS: dict[str, Setting] = {
-    "train_data": Setting(_PATHS, "What to train on.", "data/train", _data),
-    "test_data": Setting(_PATHS, "What to evaluate on.", "data/test", _data),
-    "class_name": Setting(_NAMES, "Classes, or the file that lists them.", "[cat, dog]", _names),
-    "train_transform": Setting("anything", "How training images are changed.", "train", _anything),
-    "test_transform": Setting("anything", "How test images are prepared.", "val", _anything),
+    "train_data": Setting(_PATHS, "What to train on.", "data/train", as_data),
+    "test_data": Setting(_PATHS, "What to evaluate on.", "data/test", as_data),
+    "class_name": Setting(_NAMES, "Classes, or the file that lists them.", "[cat, dog]", as_names),
+    "train_transform": Setting("anything", "How training images change.", "train", as_anything),
+    "test_transform": Setting("anything", "How test images are prepared.", "val", as_anything),
     "data_root": Setting("text", "Where paths in list files start from.", "data", as_text),
-    "on_broken": Setting("raise or skip", "What a broken image does.", "skip", _broken),
-    "resample": Setting("anything", "How much rare classes are repeated.", "mean", _anything),
+    "on_broken": Setting("raise or skip", "What a broken image does.", "skip", as_broken),
+    "resample": Setting("anything", "How much rare classes are repeated.", "mean", as_anything),
     "work_dir": Setting("text", "Folder of what a run leaves.", "work_space", as_text),
     "net_type": Setting("text", "Network.", "mobilenet_v2", as_text),
-    "width_mult": Setting("number > 0", "Factor of the network's channels.", "1.0", _POSITIVE),
-    "input_size": Setting("[W, H]", "Size of the images, in pixels.", "[224, 224]", _size),
-    "rgb_mean": Setting("numbers", "Subtracted from each channel.", "[0.5, 0.5, 0.5]", _channels),
-    "rgb_std": Setting("numbers > 0", "Divides each channel.", "[0.5, 0.5, 0.5]", _DEVIATIONS),
-    "batch_size": Setting("whole number >= 1", "Samples per process and step.", "32", _COUNT),
-    "lr": Setting("number > 0", "Learning rate after warm-up.", "0.01", _POSITIVE),
+    "width_mult": Setting("number > 0", "Factor of the network's channels.", "1.0", POSITIVE),
+    "input_size": Setting("[W, H]", "Size of the images, in pixels.", "[224, 224]", as_size),
+    "rgb_mean": Setting("numbers", "Subtracted from each channel.", "[0.5, 0.5, 0.5]", as_channels),
+    "rgb_std": Setting("numbers > 0", "Divides each channel.", "[0.5, 0.5, 0.5]", DEVIATIONS),
+    "batch_size": Setting("whole number >= 1", "Samples per process and step.", "32", COUNT),
+    "lr": Setting("number > 0", "Learning rate after warm-up.", "0.01", POSITIVE),
     "optim_type": Setting("text", "Optimizer.", "SGD", as_text),
-    "loss_type": Setting(_NAMES, "Loss, several, or a weight for each.", "CELoss", _names),
-    "optim_args": Setting(_MAPPING, "More for the optimizer.", "{betas: [0.9, 0.95]}", _arguments),
-    "loss_args": Setting(_MAPPING, "More for the loss.", "{label_smoothing: 0.1}", _arguments),
-    "net_args": Setting(_MAPPING, "More for the network.", "{dropout: 0.2}", _arguments),
-    "scheduler_args": Setting(_MAPPING, "More for the schedule.", "{lr_min: 0.001}", _arguments),
-    "momentum": Setting("number >= 0 and < 1", "Momentum of SGD.", "0.9", _MOMENTUM),
-    "num_epochs": Setting("whole number >= 1", "Epochs to train.", "30", _COUNT),
-    "num_warn_up": Setting("number >= 0", "Epochs in which the rate rises.", "3", _epochs),
-    "num_workers": Setting("whole number >= 0", "Loader workers per process.", "4", _FROM_ZERO),
-    "weight_decay": Setting("number >= 0", "Pull of the weights to 0.", "0.0005", _NOT_NEGATIVE),
+    "loss_type": Setting(_NAMES, "Loss, several, or a weight for each.", "CELoss", as_names),
+    "optim_args": Setting(_MAPPING, "More for the optimizer.", "{betas: [0.9, 0.95]}", _OPTIM),
+    "loss_args": Setting(_MAPPING, "More for the loss.", "{label_smoothing: 0.1}", _LOSS),
+    "net_args": Setting(_MAPPING, "More for the network.", "{dropout: 0.2}", _NET),
+    "scheduler_args": Setting(_MAPPING, "More for the schedule.", "{lr_min: 0.001}", _SCHEDULE),
+    "momentum": Setting("number >= 0 and < 1", "Momentum of SGD.", "0.9", MOMENTUM),
+    "num_epochs": Setting("whole number >= 1", "Epochs to train.", "30", COUNT),
+    "num_warn_up": Setting("number >= 0", "Epochs in which the rate rises.", "3", as_epochs),
+    "num_workers": Setting("whole number >= 0", "Loader workers per process.", "4", FROM_ZERO),
+    "weight_decay": Setting("number >= 0", "Pull of the weights to 0.", "0.0005", NOT_NEGATIVE),
     "scheduler": Setting("text", "Schedule of the learning rate.", "cosine", as_text),
-    "milestones": Setting("whole numbers >= 0", "Epochs when lr falls.", "[20, 35]", _milestones),
-    "gpu_id": Setting("whole numbers >= 0", "Accelerators to use.", "[0]", _gpu_id),
-    "log_freq": Setting("whole number >= 0", "Steps between lines; 0: none.", "50", _FROM_ZERO),
+    "milestones": Setting("whole numbers >= 0", "Epochs when lr falls.", "[20, 35]", as_milestones),
+    "gpu_id": Setting("whole numbers >= 0", "Accelerators to use.", "[0]", as_gpu_id),
+    "log_freq": Setting("whole number >= 0", "Steps between lines; 0: none.", "50", FROM_ZERO),
     "progress": Setting(_SWITCH, "Whether to show progress bars.", "true", as_bool),
-    "pretrained": Setting(f"{_SWITCH}, or text", "ImageNet weights, or a file.", "true", _weights),
+    "pretrained": Setting(f"{_SWITCH}, or text", "Weights to start from.", "true", as_weights),
     "distributed": Setting(_SWITCH, "Whether to use a process per device.", "true", as_bool),
+    "freeze": Setting("text or texts", "What is not trained.", "[conv1, 'layer[12]']", as_texts),
+    "small_input": Setting(_SWITCH, "Whether images are of about 32 pixels.", "true", as_bool),
     "use_prune": Setting(_SWITCH, "Whether to prune the network.", "false", as_bool),
-    "finetune": Setting("text", "File of weights to start from.", "best.pth", _text_or_switch),
-    "resume": Setting("auto, never or a path", "What run to go on with.", "auto", _resume),
-    "flag": Setting("text", "Part of the name of the run's folder.", "first", _flag),
+    "finetune": Setting("text", "File of weights to start from.", "best.pth", as_text_or_switch),
+    "resume": Setting("auto, never or a path", "What run to go on with.", "auto", as_resume),
+    "flag": Setting("text", "Part of the name of the run's folder.", "first", as_flag),
     "config_file": Setting("text", "The file of settings.", "configs/config.yaml", as_text),
-    "num_classes": Setting("whole number >= 1", "Classes, if not counted.", "10", _COUNT),
+    "num_classes": Setting("whole number >= 1", "Classes, if not counted.", "10", COUNT),
 }
 """The keys that existing programs have in their files."""
 
@@ -227,7 +133,7 @@ seed deterministic amp accumulate_steps clip_grad_norm channels_last compile ste
 test_every on_nonfinite max_skips strategy save_every_updates save_every_epochs
 save_every_minutes keep_last keep_best async_save ema_decay early_stop early_stop_indicator
 max_minutes profile_steps start_save model_root log_root model_dir log_dir classes local_rank
-freeze small_input sparsity prune_mod prune_rounds prune_epochs prune_backend prune_exclude
+sparsity prune_mod prune_rounds prune_epochs prune_backend prune_exclude
 prune_linear dependency_aware slim_lambda
 """
 
@@ -249,7 +155,7 @@ def check_key(name: str, value: object, origin: str = "") -> Any:
         ConfigError: If it is of the wrong type or out of range; names key, value, origin, mend.
     """
     setting = SETTINGS.get(name)
-    if setting is None or (value is None and setting.check is not _arguments):
+    if setting is None or (value is None and setting.kind != _MAPPING):
         return value
     return setting.check(name, value, origin, example=setting.example)
 

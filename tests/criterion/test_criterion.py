@@ -115,13 +115,22 @@ def test_an_argument_of_another_loss_is_left_aside_with_a_line(
         (["CELoss", "CELoss"], {}, "write the name of each loss once"),
         ([["CELoss"], 3], {}, r"as in \{CELoss: 1.0, Dice: 0.5\}"),
         ([], {}, "There is no loss to compute"),
-        (3, {}, "Unknown loss '3'. Known: bce"),
+        (3, {}, "Unknown loss 3. Known: bce"),
         ("CELoss", {"labelsmoothing": 0.1}, r"Did you mean 'label_smoothing'\?"),
         ("CELoss", {"weight": [1.0]}, r"weight=\[1.0\].*as class_weight"),
         ("CELoss", {"classweight": [1.0]}, r"Did you mean 'class_weight'\?"),
-        ("CELoss", {"xyz": 1}, "xyz=1, which no loss takes. Known: alpha"),
+        (
+            "CELoss",
+            {"xyz": 1},
+            "xyz=1, which no loss takes. 'CELoss' takes class_weight, ignore_index",
+        ),
         ("CELoss", {"num_classes": 3, "class_weight": [1.0]}, "has 1 numbers.*num_classes=3"),
         ("CELoss", {"class_weight": [1.0, -1.0]}, "0 or more in one row"),
+        ("CELoss", {"label_smoothing": 7}, "label_smoothing=7: write a number from 0 to 1"),
+        ("LabelSmoothing", {"label_smoothing": "x"}, "label_smoothing='x'"),
+        ("mse", {"reduction": "avg"}, "reduction='avg': write 'mean', 'sum' or 'none'"),
+        ("SmoothL1", {"beta": -1}, "beta=-1: write 0"),
+        (None, {}, "No loss is named. Known: bce"),
         ("FocalLoss", {"gamma": "2"}, r"refused {'gamma': '2'}"),
     ],
 )
@@ -130,6 +139,23 @@ def test_what_cannot_be_is_refused_with_the_mend(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         get_criterion(loss_type, **kwargs)
+
+
+@pytest.mark.parametrize("name", ["mse", "L1Loss", "SmoothL1"])
+def test_numbers_of_another_shape_are_not_stretched_over_one_another(name: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"have \(2, 3\) and the targets \(2,\). For classes take CE"
+    ):
+        get_criterion(name)(logits, labels)
+    with pytest.raises(UsageError, match=r"have \(2, 1\) and the targets \(2,\)"):
+        build_criterion(name)(torch.zeros(2, 1), torch.zeros(2))
+
+
+def test_outputs_that_are_no_tensor_are_named() -> None:
+    with pytest.raises(UsageError, match=r"CrossEntropy.*the outputs are a tuple. Override run"):
+        get_criterion("CELoss")((logits, logits), labels)
+    with pytest.raises(UsageError, match=r"FocalLoss.*the targets are a list"):
+        get_criterion("FocalLoss")(logits, [0, 2])
 
 
 def test_an_unknown_loss_lists_the_nearest() -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from basetrainer.datasets.normalize import Normalize
+from basetrainer.datasets.normalize import IMAGENET_MEAN, Normalize
 from basetrainer.datasets.transforms import PRESETS, STEPS, Names, get_transforms, read_names
 from basetrainer.errors import ConfigError, UnknownNameError
 
@@ -45,7 +45,7 @@ def test_every_preset_gives_one_size_and_normalised_floats(name):
 @pytest.mark.filterwarnings("ignore:RandomErasing.* passing through inputs:UserWarning")
 @pytest.mark.parametrize("name", STEPS)
 def test_every_step_keeps_uint8_and_works_with_boxes(name):
-    chain = get_transforms([name], [40, 32], mean=None)
+    chain = get_transforms([name], [40, 32], normalize=False)
     if name not in ("iou_crop", "sanitize_boxes"):
         assert chain(photo()).dtype == torch.uint8
     if name not in ("rand_augment", "trivial_augment", "auto_augment", "aug_mix"):
@@ -110,7 +110,7 @@ def test_the_normalisation_can_be_split_off_and_done_on_the_batch():
     batch = torch.stack([for_loader(image) for image in images])
     assert batch.dtype == torch.uint8
     assert torch.equal(normalize(batch), torch.stack([chain(image) for image in images]))
-    assert get_transforms("test", [8, 8], mean=None).split()[1] is None
+    assert get_transforms("test", [8, 8], normalize=False).split()[1] is None
 
 
 def test_boxes_and_masks_go_along_with_the_image():
@@ -162,6 +162,10 @@ def test_an_unknown_name_lists_the_nearest(names, message):
         ([{"rotation": 15}], [8, 8], "name them, as in"),
         ([{"flip": None, "p": 1}], [8, 8], "write a name, or one name with its arguments"),
         ([3], [8, 8], "write a name"),
+        (3, [8, 8], r"Transforms 3: write a name, or a list of names, as in \[resize, flip\]"),
+        ([{"resize": {"interpolation": "cubic"}}], [8, 8], "'cubic' is not a valid Interp"),
+        (["resize", "ToTensor"], [8, 8], "'ToTensor' is done in any case.*Leave it out"),
+        ([{"normalize": {"mean": 3}}], [8, 8], "normalised last, by mean and std"),
         ([{"train": {"p": 1}}], [8, 8], "is a list of others"),
         ("resize", None, "needs a size"),
         ("test", [8], r"give \[W, H\]"),
@@ -171,6 +175,18 @@ def test_an_unknown_name_lists_the_nearest(names, message):
 def test_arguments_that_do_not_fit_are_refused(names, size, message):
     with pytest.raises(ConfigError, match=message):
         get_transforms(names, size)
+
+
+def test_images_have_three_channels():
+    with pytest.raises(ConfigError, match="images are RGB, give three figures each, or one"):
+        get_transforms("test", [8, 8], mean=[0.5, 0.5], std=[0.5, 0.5])
+
+
+def test_without_figures_they_are_those_of_imagenet_and_an_empty_list_is_the_resize_alone():
+    image = photo()
+    plain = get_transforms([], [8, 6])
+    assert kinds(plain) == ["PILToTensor", "Resize"]
+    assert torch.equal(plain(image), get_transforms("test", [8, 6], mean=IMAGENET_MEAN)(image))
 
 
 def test_a_test_does_not_mix_samples():

@@ -16,6 +16,7 @@ from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
+from basetrainer.models.structure import put_structure
 from tests.tiny import TinyTrainer, tiny_data, weights
 
 QUIET = {"num_epochs": 1, "progress": False}
@@ -322,3 +323,15 @@ def test_a_run_after_a_failed_one_starts_with_a_fresh_window():
     plain = TinyTrainer(cfg, tests=False)
     plain.run()
     assert torch.equal(weights(trainer), weights(plain))
+
+
+def test_use_prune_without_a_pruned_network_is_said(caplog):
+    TinyTrainer({"use_prune": True, "progress": False})
+    assert "TinyTrainer.build_model returned a network that is not pruned" in caplog.text
+
+
+def test_weights_of_a_pruned_network_say_what_they_are(tiny):
+    state = nn.Linear(3, 2).state_dict()
+    put_structure(state, {"format": 1, "layers": {"": {"attributes": {}, "shapes": {}}}})
+    with pytest.raises(CheckpointError, match="give the file as finetune"):
+        tiny.test(state)

@@ -219,3 +219,20 @@ def test_a_run_that_goes_on_keeps_the_matrix_of_the_best_epoch_alone(tmp_path):
     torch.save(best.state_dict(), tmp_path / "state.pth")
     state = torch.load(tmp_path / "state.pth", weights_only=True)
     assert trained(1, state)[1] == better
+
+
+def test_the_accuracy_since_the_last_look_counts_each_sample_once():
+    found: list[Any] = []
+
+    class Looking(AccuracyRecorder):
+        def on_train_summary(self, *args: Any) -> None:
+            super().on_train_summary(*args)
+            step = args[4]
+            if step in (1, 2):
+                found.append((self.recent(), self.recent()))
+
+    logs = TinyTrainer(QUIET, [Looking(topk=(2,))]).run()  # three batches of four
+    (first, nothing), (last, _) = found[-2:]
+    assert nothing == {}
+    for name in ("Acc", "Acc_top2"):
+        assert (2 * first[name] + last[name]) / 3 == pytest.approx(logs["train"][name])

@@ -213,14 +213,14 @@ def test_a_pruned_network_is_loaded_and_gone_on_with_where_no_backend_is_install
     assert torch.allclose(outputs, small(torch.ones(1, 3, 32, 32)), atol=1e-6)
 
 
-def test_rebuilding_ends_with_its_block_and_asks_for_nothing_without_a_structure():
+def test_rebuilding_ends_with_its_block_and_changes_nothing_without_a_structure():
     with rebuilding({}):
         assert rebuilt_structure() is None
     structure = structure_of(halved())
     with rebuilding(structure):
         assert rebuilt_structure() == structure
         with rebuilding(None):
-            assert rebuilt_structure() is None
+            assert rebuilt_structure() == structure
     assert rebuilt_structure() is None
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from basetrainer.errors import ConfigError, UnknownNameError
+from basetrainer.errors import ConfigError, UnknownNameError, UsageError
 from basetrainer.optimizer.build_optimizer import OPTIMIZERS, get_optimizer
 
 
@@ -86,9 +86,15 @@ def test_an_argument_of_another_optimizer_is_left_aside_with_a_line(
     assert "alpha" not in caplog.text
 
 
-def test_lbfgs_says_that_it_needs_a_closure(caplog: pytest.LogCaptureFixture) -> None:
-    get_optimizer(Net(), optim_type="LBFGS", split_params=True)
-    assert "LBFGS.step needs a closure" in caplog.text
+def test_a_step_of_lbfgs_without_a_closure_says_what_to_do() -> None:
+    optimizer = get_optimizer(Net(), optim_type="LBFGS", split_params=True)
+    with pytest.raises(UsageError, match=r"needs a closure.*Override train_step"):
+        optimizer.step()
+
+
+def test_sparse_adam_without_a_sparse_embedding_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"sparse=True\).*the model has none. Take 'adam'"):
+        get_optimizer(Net(), optim_type="SparseAdam")
 
 
 def test_what_is_not_given_has_torchs_default() -> None:
@@ -241,8 +247,8 @@ def test_a_learning_rate_may_be_a_tensor_of_each_group() -> None:
         ({"layer_decay": 0}, "layer_decay=0 is no number that is above 0 and at most 1"),
         ({"layer_decay": 1.1}, "layer_decay=1.1"),
         ({"weightdecay": 0.1}, r"weightdecay=0.1, which no.*Did you mean 'weight_decay'\?"),
-        ({"xyz": 0.1}, r"xyz=0.1, which no optimizer takes. Known: a"),
-        ({"momentum": "0.9"}, "torch.optim.SGD refused what it was given"),
+        ({"xyz": 0.1}, r"xyz=0.1, which no optimizer takes. 'SGD' takes dampening"),
+        ({"momentum": "0.9"}, r"torch.optim.SGD refused lr=0.01, momentum='0.9'"),
         ({"momentum": -1.0}, "Invalid momentum value"),
         ({"optim_type": "Muon"}, "Muon trains matrices alone"),
         ({"backbone_lr": 0.1, "head": "top"}, "no parameter matches head='top'.*conv1, bn1, fc"),

@@ -93,6 +93,8 @@ def test_slim_pulls_at_the_scales_until_they_have_been_ranked():
     prune_and_train(Seen, settings(prune_mod="Slim", num_epochs=1, prune_rounds=2))
     found = [one.callback(Slim) for one in Seen.made]
     assert [one and one.slim_lambda for one in found] == [SLIM_LAMBDA, SLIM_LAMBDA, None]
+    # The last weights, which the penalty has pulled at longest; ties of the best keep early ones.
+    assert [Path(one.cfg["finetune"]).name for one in Seen.made[1:]] == ["last.pth"] * 2
     Seen.made = []
     prune_and_train(Seen, settings(prune_mod="Slim", num_epochs=1, slim_lambda=0.2))
     assert [one.callback(Slim) is None for one in Seen.made] == [False, True]
@@ -194,6 +196,8 @@ def test_what_cannot_be_is_said_before_anything_is_trained(monkeypatch):
     monkeypatch.setattr(GratingTrainer, "run", lambda self: pytest.fail("trained"))
     with pytest.raises(ConfigError, match="sparsity"):
         prune_and_train(GratingTrainer, settings(sparsity=1.5))
+    with pytest.raises(ConfigError, match="input_size"):
+        prune_and_train(GratingTrainer, settings(input_size=None))
     with pytest.raises(PruningError, match="no layer to prune"):
         prune_and_train(GratingTrainer, settings(prune_exclude="*"))
     monkeypatch.setitem(__import__("sys").modules, "torch_pruning", None)

@@ -64,6 +64,8 @@ def test_the_old_names_give_the_old_classes(name: str, kind: type) -> None:
 
 
 def test_an_unknown_name_lists_the_nearest_and_all() -> None:
+    with pytest.raises(UnknownNameError, match=r"No scheduler is named. Known: constant"):
+        made(None)  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match=r"'cosin'. Did you mean 'cosine'\? Known: constant"):
         made("cosin")
 
@@ -71,7 +73,10 @@ def test_an_unknown_name_lists_the_nearest_and_all() -> None:
 def test_an_unknown_argument_is_not_dropped_in_silence() -> None:
     with pytest.raises(ConfigError, match=r"milestone=\[3\].*Did you mean 'milestones'\?"):
         made("multi-step", milestone=[3])
-    with pytest.raises(ConfigError, match=r"got xyz=1, which no scheduler takes. Known: cooldown"):
+    with pytest.raises(
+        ConfigError,
+        match=r"got xyz=1, which no scheduler takes. 'linear' takes lr_min, num_warn_up",
+    ):
         made("linear", xyz=1)
 
 

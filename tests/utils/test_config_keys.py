@@ -93,6 +93,18 @@ def test_good_values_are_converted(name, given_value, value):
         ("num_epochs", 2.5, "2.5 is not a whole number (PLACE). Write e.g. num_epochs: 30"),
         ("num_epochs", "1e400", "'1e400' is not a whole number (PLACE). Write e.g. num_epochs: 30"),
         ("on_broken", "ignore", "'ignore' is not a choice (PLACE). Choose one of raise, skip."),
+        ("freeze", 3, "3 is not a text (PLACE). Write e.g. freeze: [conv1, 'layer[12]']"),
+        (
+            "small_input",
+            "maybe",
+            "'maybe' is neither true nor false (PLACE). Write e.g. small_input: true",
+        ),
+        (
+            "net_args",
+            {"num_classes": 3},
+            "{'num_classes': 3} has num_classes, which the program gives itself (PLACE). "
+            "Write e.g. net_args: {dropout: 0.2}",
+        ),
         (
             "scheduler_args",
             ["lr_min"],
