@@ -13,7 +13,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,9 @@ class Trainer(bt.EngineTrainer):
         return self.build_train_loader(cfg)
 
     def build_model(self, cfg: Any, **kwargs: Any) -> Any:
-        return self.build_model_parallel(bt.get_models("resnet18", [32, 32], 1000, pretrained=False))
+        return self.build_model_parallel(
+            bt.get_models("resnet18", [32, 32], 1000, pretrained=False)
+        )
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> Any:
         return nn.CrossEntropyLoss()
@@ -79,7 +80,7 @@ def main(rounds: int = 15) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trainer, checkpointer, logs = trained(folder / "sync")
-        later, in_background, _ = trained(folder / "async", async_save=True)
+        _later, in_background, _ = trained(folder / "async", async_save=True)
         tree = collect(trainer, logs)
         epochs = iter(range(1, 1000))
 
@@ -87,11 +88,6 @@ def main(rounds: int = 15) -> None:
             logs["test"]["loss"] = -float(epoch := next(epochs))  # each epoch is the best
             trainer.saver.on_epoch_end(epoch, logs)
             checkpointer.save(at_epoch_end=True)
-
-        def verified() -> float:
-            begin = time.perf_counter()
-            checkpointer.store.wait()
-            return time.perf_counter() - begin
 
         def settle() -> None:
             checkpointer.store.wait()
@@ -130,7 +126,9 @@ def main(rounds: int = 15) -> None:
         }
         for key, bar in bars.items():
             print(f"| {TITLES[key]} | {spread(samples[key])} | {bar} |")
-        print(f"\non disk: {bytes_on_disk(folder / 'sync') / 1e6:.0f} MB in {len(list((folder / 'sync').rglob('*.p*')))} files")
+        files = list((folder / "sync").rglob("*.p*"))
+        megabytes = bytes_on_disk(folder / "sync") / 1e6
+        print(f"\non disk: {megabytes:.0f} MB in {len(files)} files: two checkpoints, three .pth")
 
 
 TITLES = {

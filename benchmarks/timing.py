@@ -1,4 +1,4 @@
-"""Medians with quartiles of things that are timed in turn, so that they share the machine's moods."""
+"""Medians with quartiles of things timed in turn, so that they share the machine's moods."""
 
 from __future__ import annotations
 
