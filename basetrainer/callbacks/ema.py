@@ -77,6 +77,14 @@ class EMA(Callback):
         finally:
             self._swap()
 
+    def averaged_state(self) -> dict[str, Tensor]:
+        """Return the model's state dict with the average in the place of the weights."""
+        engine = self.engine
+        state = unwrap(engine.model).state_dict() if engine is not None else {}
+        averages = {_place(value): self._average[name] for name, value in self._weights().items()}
+        state.update({name: averages.get(_place(value), value) for name, value in state.items()})
+        return state
+
     def state_dict(self) -> dict[str, Any]:
         """Return the average and the number of updates in it."""
         return {"average": self._average, "num_updates": self.num_updates}
@@ -105,8 +113,13 @@ class EMA(Callback):
         state = unwrap(engine.model).state_dict() if engine is not None else {}
         # Tied weights have several names, but must be averaged and swapped once.
         tensors = {
-            (value.data_ptr(), value.shape, value.stride()): name
+            _place(value): name
             for name, value in reversed(state.items())
             if value.is_floating_point()
         }
         return {name: state[name] for name in reversed(tensors.values())}
+
+
+def _place(value: Tensor) -> Any:
+    """Return what tied weights have in common."""
+    return value.data_ptr(), value.shape, value.stride(), value.dtype

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
 from basetrainer.callbacks.callbacks import Callback, counts_as
+from basetrainer.callbacks.ema import EMA
 from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
@@ -132,9 +134,7 @@ class ModelCheckpoint(Callback):
             self._save_optimizer(epoch)
         if not (keeps_all or is_best):
             return
-        with self._tested_weights():
-            # Collective where the model is sharded: every rank must get here.
-            state = full_state(self.model) if self.model is not None else {}
+        with self._tested_state() as state:
             is_best = is_best and self._is_sound(state, epoch)
             if is_best and figure is not None:
                 self.monitor.is_new_best(figure, epoch)
@@ -157,9 +157,9 @@ class ModelCheckpoint(Callback):
         if engine is None or self.start_save == 0 or not engine.position.step:
             return
         self._save_optimizer(engine.epoch - 1)  # the running epoch is not finished
-        with self._tested_weights():
+        with self._tested_state() as state:
             if self.is_main_process and self.model is not None:
-                self._files.replace("latest_model", engine.epoch, None, full_state(self.model))
+                self._files.replace("latest_model", engine.epoch, None, state)
 
     def resume_model(
         self,
@@ -245,8 +245,20 @@ class ModelCheckpoint(Callback):
         self.logger.warning("epoch %d is not the best: its weights are NaN or infinite", epoch)
         return False
 
-    def _tested_weights(self) -> Any:
-        return self.engine.test_weights() if self.engine is not None else nullcontext()
+    @contextmanager
+    def _tested_state(self) -> Iterator[dict[str, Tensor]]:
+        """Give the state dict that was tested; collective where the model is sharded."""
+        engine, model = self.engine, self.model
+        if model is None:
+            yield {}
+            return
+        weights = engine.test_weights if engine is not None else nullcontext
+        averages: Any = getattr(weights, "__self__", None)
+        if isinstance(averages, EMA):
+            yield averages.averaged_state()  # without moving a weight
+            return
+        with weights():
+            yield full_state(model)
 
     def _save_optimizer(self, epoch: int) -> None:
         if self.model is None or not self.is_main_process:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import IO
 
 from basetrainer.utils.disk import KeptFile
+
+_LARGE = 1 << 18
+"""Bytes; hashing so many takes longer than starting a thread for it."""
 
 
 class HashedFile(KeptFile):
@@ -21,14 +25,22 @@ class HashedFile(KeptFile):
         self.num_bytes = 0
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write and hash ``data``."""
+        """Write and hash ``data``, both at the same time."""
         rest = memoryview(data)
-        while rest:
-            rest = rest[super().write(rest) :]  # an unbuffered file may take a part
-        self._hash.update(data)
-        num_bytes = memoryview(data).nbytes
-        self.num_bytes += num_bytes
-        return num_bytes
+        self.num_bytes += rest.nbytes
+        hashing = None
+        if rest.nbytes >= _LARGE:  # both let go of Python's lock
+            hashing = threading.Thread(target=self._hash.update, args=(data,))
+            hashing.start()
+        else:
+            self._hash.update(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]  # an unbuffered file may take a part
+        finally:
+            if hashing is not None:
+                hashing.join()
+        return memoryview(data).nbytes
 
     @property
     def sha256(self) -> str:
