@@ -28,9 +28,11 @@ COLUMNS = ("full", "right after pruning", "pruned, trained on", "full, trained o
 
 def example(folder: Path, *flags: object) -> Path:
     """Run example.py and return the folder of the run."""
+    before = set(folder.glob("work_space/*"))
     command = [sys.executable, str(ROOT / "example.py"), *map(str, flags)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return max(Path(folder, "work_space").iterdir(), key=lambda path: path.stat().st_mtime)
+    (run,) = set(folder.glob("work_space/*")) - before
+    return run
 
 
 def last_accuracy(run: Path) -> float:
@@ -45,7 +47,7 @@ def measure(seed: int, prune_mod: str, config: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run = example(folder, *flags, "--use_prune")
-        (pruned,) = run.glob("pruned1_*")
+        (pruned,) = run.glob("pruned1*")
         rows = [
             [cell.strip() for cell in line.split("|")[1:-1]]
             for line in (run / "pruning.md").read_text().splitlines()

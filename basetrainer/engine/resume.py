@@ -29,7 +29,8 @@ _SHAPING = """
 lr optim_type momentum weight_decay scheduler milestones num_warn_up loss_type
 net_type width_mult input_size rgb_mean rgb_std train_transform resample freeze
 small_input accumulate_steps clip_grad_norm amp seed steps_per_epoch on_nonfinite max_skips
-ema_decay channels_last split_params use_prune prune_mod sparsity
+ema_decay channels_last split_params slim_lambda
+use_prune prune_mod sparsity prune_backend prune_exclude prune_linear
 optim_args loss_args net_args scheduler_args on_broken
 """
 SHAPING: frozenset[str] = frozenset(_SHAPING.split())

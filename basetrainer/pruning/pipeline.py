@@ -14,12 +14,13 @@ from torch import nn
 
 from basetrainer._logs import Logs, Metrics
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import full_state, unwrap
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import structure_of
 from basetrainer.pruning.options import PruneOptions
-from basetrainer.pruning.prune import on_main, prune_as, sample_shape
+from basetrainer.pruning.prune import prune_as, sample_shape
 from basetrainer.pruning.report import PruningReport
 from basetrainer.utils.config_dict import get, put
 from basetrainer.utils.file_utils import create_dir, write_atomically
@@ -56,7 +57,7 @@ def prune_and_train(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> L
             cannot be pruned so.
     """
     options = PruneOptions.from_cfg(cfg)
-    on_main(options.require_backend)
+    DistContext.current().on_main(options.require_backend)
     is_slim = options.prune_mod == "Slim"
     slim = {"slim_lambda": get(cfg, "slim_lambda") or SLIM_LAMBDA} if is_slim else {}
     weights = str(get(cfg, "finetune") or "")

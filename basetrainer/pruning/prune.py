@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from torch import nn
 
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
-from basetrainer.errors import BaseTrainerError, ConfigError
+from basetrainer.errors import ConfigError
 from basetrainer.models.names import shortened
 from basetrainer.models.structure import Structure, rebuilt_structure, structure_of
 from basetrainer.models.summary import input_shape, model_summary
@@ -21,8 +21,6 @@ from basetrainer.pruning.options import PruneOptions
 from basetrainer.pruning.pruned_copy import prunable, prune_copy, rebuilt
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,8 @@ def prune_as(
     before = model_summary(full, shape)
     work = functools.partial(prune_copy, full, shape, options)
     known = rebuilt_structure()
-    structure, state = on_main(work) if known is None else (known, {})
+    context = DistContext.current()
+    structure, state = context.on_main(work) if known is None else (known, {})
     # On every rank and device alike: into the user's own layers, so that all they are stays.
     result = rebuilt(copy.deepcopy(network), structure, state)
     after = model_summary(result, shape)
@@ -148,26 +147,10 @@ def prune_as(
         macs=(before.macs, after.macs),
         skipped=tuple(_skipped(network, result, options)),
     )
-    if DistContext.current().is_main:
+    if context.is_main:
         how = f"pruned by {options}" if rebuilt_structure() is None else "rebuilt as pruned before"
         logger.log(level, "%s: %s", how, found)
     return found
-
-
-def on_main(work: Callable[[], T]) -> T:
-    """Return what ``work`` returns on rank 0, on every rank; an error of ours is raised on all."""
-    context = DistContext.current()
-    outcome: T | BaseTrainerError | None = None
-    if context.is_main:
-        try:
-            outcome = work()
-        except BaseTrainerError as error:
-            context.broadcast(error)
-            raise
-    outcome = context.broadcast(outcome)
-    if isinstance(outcome, BaseTrainerError):
-        raise outcome
-    return cast("T", outcome)
 
 
 def _skipped(full: nn.Module, pruned: nn.Module, options: PruneOptions) -> list[str]:
