@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 
 import example
+from basetrainer.criterion.criterion import LOSSES
+from basetrainer.datasets.balance import STRENGTHS
+from basetrainer.datasets.transforms import MIXES, PRESETS, STEPS
+from basetrainer.optimizer.build_optimizer import OPTIMIZERS
+from basetrainer.scheduler.build_scheduler import SCHEDULERS
 
 ROOT = Path(example.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,3 +72,28 @@ def test_links_of_the_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!http)([^)#]+\.\w+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_schedule_has_a_small_picture_on_the_page_of_the_builders():
+    page = (ROOT / "docs" / "builders.md").read_text("utf-8")
+    shown = set(re.findall(r"\(assets/schedule_(\w+)\.png\)", page))
+    assert shown == set(SCHEDULERS) - {"multi-step", "explr"}  # other names of two of them
+    for name in shown:
+        picture = ROOT / "docs" / "assets" / f"schedule_{name}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.stat().st_size < 40_000
+
+
+def test_every_name_that_a_builder_knows_is_on_its_page():
+    page = (ROOT / "docs" / "builders.md").read_text("utf-8").lower()
+    words = set(re.findall(r"[\w-]+", page))
+    aliases = {"labelsmooth", "smoothl1loss", "mseloss"}  # known, but one name is enough to tell
+    assert {
+        *SCHEDULERS,
+        *OPTIMIZERS,
+        *LOSSES,
+        *STEPS,
+        *PRESETS,
+        *MIXES,
+        *STRENGTHS,
+    } - aliases <= words

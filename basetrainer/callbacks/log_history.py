@@ -173,13 +173,13 @@ class LogHistory(Callback):
             self._pictures.take(self.engine, epoch, is_best=bool(best))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Draw the run, tell where the time went, and close the files."""
+        """Tell where the time went, draw the run, and close the files."""
         engine = self.engine
-        if self._pictures is not None and self._csv is not None:
-            self._pictures.draw()
         if self.is_main_process and engine is not None:
             seconds = engine.run_clock.measure_run(engine)
             self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
+        if self._pictures is not None and self._csv is not None:
+            self._pictures.draw()
         self._close(has_failed=False)
 
     def on_exception(self, error: BaseException, logs: Logs | None = None) -> None:

@@ -60,8 +60,9 @@ class Scene:
         def names(count: int) -> Sequence[str]:
             indices = [str(index) for index in range(count)]
             found = source.class_names(count) if source is not None else indices
-            is_nameless = list(found) == indices and isinstance(given, (list, tuple))
-            return [*map(str, given), *indices[len(given) :]] if is_nameless else found
+            if list(found) == indices and isinstance(given, (list, tuple)):
+                found = [*map(str, given[:count]), *indices[len(given) :]]
+            return found
 
         norms = {
             name: normalisation_of(loader, engine.cfg)

@@ -53,6 +53,7 @@ class Clock:
                     self.first_wait = wait
                 yield batch
                 begin = perf_counter()
+            running["data"] += perf_counter() - begin  # to learn that there is none left
         finally:
             self.num_batches += number
 
@@ -98,7 +99,7 @@ class Clock:
 
 
 def told(seconds: Mapping[str, float]) -> str:
-    """Return the shares of the parts, such as ``data 3%, step 84%, test 13%``."""
+    """Return the shares that are no 0%, such as ``data 3%, step 84%, test 13%``."""
     total = sum(seconds.values()) or 1.0
     shares = {part: one / total for part, one in seconds.items()}
-    return ", ".join(f"{part} {share:.0%}" for part, share in shares.items() if share)
+    return ", ".join(f"{part} {share:.0%}" for part, share in shares.items() if share >= 0.005)

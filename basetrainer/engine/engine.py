@@ -12,11 +12,12 @@ import torch
 from basetrainer._logs import Logs, SetLogs
 from basetrainer.data.loader import look_ahead
 from basetrainer.data.placed import length
+from basetrainer.data.resume import close_workers
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer, run_folder
 from basetrainer.engine.clock import Clock
-from basetrainer.engine.failure import explained
+from basetrainer.engine.failure import telling_failures
 from basetrainer.engine.progress import Progress
 from basetrainer.engine.requests import Requests
 from basetrainer.engine.signals import NOTHING, PREEMPT, STOP
@@ -94,23 +95,13 @@ class Engine(Step):
         """
         logs = {} if logs is None else logs
         self.requests.withdraw()
-        try:
+        with telling_failures(self, logs), ExitStack() as stack:
+            stack.callback(self._tidy_up)
             self._get_ready()
-            with ExitStack() as stack:
-                stack.enter_context(deterministic_algorithms(self.config.deterministic))
-                if self.checkpointer is not None:
-                    self._restored = stack.enter_context(self.checkpointer.on_duty(logs))
-                self._train(logs)
-        except BaseException as error:
-            self._screen.close()
-            told = explained(error, self)
-            try:
-                self.on_exception(told, logs)
-            except Exception:
-                logger.exception("on_exception failed too; the first error follows")
-            if told is error:
-                raise
-            raise told from error
+            stack.enter_context(deterministic_algorithms(self.config.deterministic))
+            if self.checkpointer is not None:
+                self._restored = stack.enter_context(self.checkpointer.on_duty(logs))
+            self._train(logs)
         return logs
 
     def run_epoch(self, epoch: int, logs: Logs) -> None:
@@ -239,6 +230,12 @@ class Engine(Step):
             self.requests.outside = self.checkpointer.request
         self._nominal_count = float(getattr(self.train_loader, "batch_size", None) or 1)
         self._gather_audience()
+
+    def _tidy_up(self) -> None:
+        """Take the bar off the screen, and end the loader workers."""
+        self._screen.close()
+        for loader in (self.train_loader, *named_test_sets(self.test_loader or None).values()):
+            close_workers(loader)
 
     def _gather_audience(self) -> Any:
         for callback in self.callbacks:

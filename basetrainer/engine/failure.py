@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from basetrainer._logs import Logs
 from basetrainer.checkpoint.tree import size_of, tensors_of
+from basetrainer.data.workers import worker_error
 from basetrainer.errors import BaseTrainerError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
 
+logger = logging.getLogger(__name__)
+
 _CPU_IS_FULL = re.compile(r"can't allocate memory|not enough memory|Cannot allocate memory", re.I)
 _MIB = 1 << 20
+
+
+@contextmanager
+def telling_failures(engine: Engine, logs: Logs) -> Iterator[None]:
+    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on."""
+    try:
+        yield
+    except BaseException as error:
+        told = explained(error, engine)
+        try:
+            engine.on_exception(told, logs)
+        except Exception:
+            logger.exception("on_exception failed too; the first error follows")
+        if told is error:
+            raise
+        raise told from error
 
 
 def explained(error: BaseException, engine: Engine) -> BaseException:
     """Return the error to raise in the place of ``error``, with the place of the run noted.
 
     Running out of memory becomes an :class:`~basetrainer.errors.OutOfMemoryError` that says what
-    holds the memory and what to try; everything else stays itself.
+    holds the memory and what to try, the death of a loader worker a
+    :class:`~basetrainer.errors.LoaderError`; everything else stays itself.
     """
     if _is_out_of_memory(error):
         error = OutOfMemoryError(_memory_message(error, engine))
+    elif not isinstance(error, BaseTrainerError):
+        # Torch's handler of SIGCHLD raises wherever the main process is.
+        error = worker_error(error) or error
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(f"basetrainer: at epoch {engine.epoch}, step {engine.position.step}")
     return error

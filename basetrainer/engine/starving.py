@@ -44,12 +44,13 @@ class StarvedStep:
         share = (seconds["data"] - start - hidden_wait(engine, clock)) / training
         if share >= SHARE:
             self._num_lines += 1
+            cores = max(1, num_cores() // engine.context.local_world_size)
             logger.warning(
                 "the loader starves the step: %.0f%% of the training time of epoch %d was spent "
                 "waiting for data. %s",
                 100 * share,
                 engine.epoch,
-                advice(engine.train_loader, clock, num_cores() // engine.context.local_world_size),
+                advice(engine.train_loader, clock, cores),
             )
 
 

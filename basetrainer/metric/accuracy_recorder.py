@@ -91,13 +91,14 @@ class ConfusionTally(Tally):
             self.matrix = context.sum(self.matrix)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts."""
+        """Return the counts, and those that were told."""
         self.settle()
-        return {"counts": self.counts, "matrix": self.matrix}
+        return {"counts": self.counts, "matrix": self.matrix, "told": list(self._told)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
         self.counts, self.matrix = state["counts"], state["matrix"]
+        self._told = list(state["told"])
 
     def figures(self) -> Metrics:
         """Return the accuracy in percent."""

@@ -69,8 +69,8 @@ def get_optimizer(
         **kwargs: What the optimizer takes: ``weight_decay``, ``momentum``, ``betas``, and so on;
             what is not given, or None, has torch's default. An argument that only other optimizers
             take is left aside, with a line in the log. Unless ``fused`` or ``foreach`` is given,
-            the fused implementation is used on the CPU: two to six times as fast, and equal to
-            torch's plain loop but for rounding. On other devices torch chooses.
+            the fused implementation is used on the CPU, where there is one: the fastest, and equal
+            to torch's plain loop but for rounding. On other devices torch chooses.
 
     Raises:
         UnknownNameError: If there is no such optimizer.

@@ -36,18 +36,10 @@ def prune_with_nni(
     with _quiet():
         require_backend("nni")
         graph = _traced(model, images)
-        used = {node.target for node in graph.graph.nodes if node.op == "call_module"}
-        groups = _groups(graph, [name for name in targets if name in used], options)
-        scales = _scales(graph) if options.prune_mod == "Slim" else None
-        if scales is not None:
-            groups = [one for one in groups if any(name in scales for name in _names(one))]
-        if not groups:
-            without = " with a BatchNorm after it" if scales is not None else ""
-            raise PruningError(f"{type(model).__name__} has no layer{without} to prune.")
-        config = [layer for group in groups for layer in group]
         try:
-            masks = _masks(model, config, options.prune_mod, scales)
-            _speed_up(model, images, masks)
+            _remove(model, images, options, targets, graph)
+        except PruningError:
+            raise
         except Exception as error:  # whatever NNI raises: it has no classes of its own for it
             raise PruningError(
                 f"NNI cannot prune {type(model).__name__}: {type(error).__name__}: "
@@ -72,6 +64,26 @@ def _traced(model: nn.Module, images: Tensor) -> fx.GraphModule:
             f"on tensors, or choose the backend torch_pruning."
         ) from error
     return graph
+
+
+def _remove(
+    model: nn.Module,
+    images: Tensor,
+    options: PruneOptions,
+    targets: Sequence[str],
+    graph: fx.GraphModule,
+) -> None:
+    """Do it, with the network's graph."""
+    used = {node.target for node in graph.graph.nodes if node.op == "call_module"}
+    groups = _groups(graph, [name for name in targets if name in used], options)
+    scales = _scales(graph) if options.prune_mod == "Slim" else None
+    if scales is not None:
+        groups = [one for one in groups if any(name in scales for name in _names(one))]
+    if not groups:
+        without = " with a BatchNorm after it" if scales is not None else ""
+        raise PruningError(f"{type(model).__name__} has no layer{without} to prune.")
+    config = [layer for group in groups for layer in group]
+    _speed_up(model, images, _masks(model, config, options.prune_mod, scales))
 
 
 def _groups(

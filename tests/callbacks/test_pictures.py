@@ -19,6 +19,7 @@ from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.callbacks.pictures import Pictures
 from basetrainer.callbacks.samples import SampleCollector, Samples, normalisation_of
+from basetrainer.callbacks.scene import Scene
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.plots.curves import draw_curves
@@ -204,6 +205,19 @@ def test_test_images_are_shown_with_their_classes(tmp_path):
     history = LogHistory(tmp_path)
     TinyTrainer(cfg, [AccuracyRecorder(), history], data=images, model=model).run()
     assert [one.step for one in accumulator(tmp_path).Images("test_images")] == [0]
+
+
+def test_names_of_the_settings_stand_in_for_those_of_the_recorder(tmp_path):
+    for given, expected in (
+        (None, ["0", "1", "2"]),
+        (["x"], ["x", "1", "2"]),
+        ([*NAMES, "dog"], NAMES),
+    ):
+        recorder = AccuracyRecorder()
+        trainer = TinyTrainer({"progress": False, "class_name": given}, [recorder])
+        assert Scene.of(trainer, 0, {}, is_best=True).names(3) == expected
+        recorder.target_names = ["a", "b", "c"]
+        assert Scene.of(trainer, 0, {}, is_best=True).names(3) == ["a", "b", "c"]
 
 
 def test_images_are_spread_over_the_test_set():

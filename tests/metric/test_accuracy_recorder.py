@@ -236,3 +236,17 @@ def test_the_accuracy_since_the_last_look_counts_each_sample_once():
     assert nothing == {}
     for name in ("Acc", "Acc_top2"):
         assert (2 * first[name] + last[name]) / 3 == pytest.approx(logs["train"][name])
+
+
+def test_a_tally_that_goes_on_tells_what_came_since_it_was_last_told():
+    def batch(seed: int) -> tuple[Any, Any]:
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.randint(3, (8,), generator=generator)
+        return (None, labels), torch.randn(8, 3, generator=generator)
+
+    first, second = AccuracyRecorder().new_tally(), AccuracyRecorder().new_tally()
+    first.add(*batch(1), None, 8)
+    first.recent()
+    first.add(*batch(2), None, 8)
+    second.load_state_dict(first.state_dict())
+    assert second.recent() == first.recent()

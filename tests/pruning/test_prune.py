@@ -180,6 +180,14 @@ def test_linear_layers_and_exclusions_are_as_asked(backend):
     assert result.model.features[2][0].in_channels == 8
 
 
+def test_a_layer_left_out_keeps_those_it_is_added_to():
+    needs()
+    net = trained(ResidualNet)
+    results = [prune(net, SIZE, 0.5, exclude="one", backend=backend) for backend in BACKENDS]
+    assert shapes(results[0].model) == shapes(results[1].model)
+    assert results[0].skipped == results[1].skipped == ("stem.0", "one.0")
+
+
 def test_without_dependencies_less_of_a_residual_network_goes():
     needs("nni")
     net = trained(ResidualNet)
