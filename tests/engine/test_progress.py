@@ -64,9 +64,12 @@ def test_the_bar_has_loss_metric_speed_lr_and_the_time_left(open_terminal):
 def test_a_run_that_goes_on_counts_from_where_it_was(open_terminal):
     kept = {"resume": "auto", "work_dir": "run"}
     begun = trainer(tick=0.5, **kept)
-    begun.on_batch_end = lambda batch, logs=None: (  # type: ignore[method-assign]
-        begun.stop("enough", is_final=False) if batch == 5 else None
-    )
+
+    def stop_at_six(batch: int, logs: Any = None) -> None:
+        if batch == 5:
+            begun.stop("enough", is_final=False)
+
+    begun.on_batch_end = stop_at_six  # type: ignore[method-assign]
     begun.run()
     terminal = open_terminal()
     trainer(tick=0.5, **kept).run()
