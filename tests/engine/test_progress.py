@@ -62,7 +62,7 @@ def test_the_bar_has_loss_metric_speed_lr_and_the_time_left(open_terminal):
 
 
 def test_a_run_that_goes_on_counts_from_where_it_was(open_terminal):
-    kept = {"resume": "auto", "work_dir": "run"}
+    kept: dict[str, Any] = {"resume": "auto", "work_dir": "run"}
     begun = trainer(tick=0.5, **kept)
 
     def stop_at_six(batch: int, logs: Any = None) -> None:
