@@ -177,6 +177,7 @@ class Series:
         """Start the run and kill it; return False if it came to its end before."""
         tally = self.tally
         self._beacon.unlink(missing_ok=True)
+        born = time.monotonic()
         pid = start(settings, self._log)
         if tally.kills % 2:
             phase = beacon.PHASES[tally.kills // 2 % len(beacon.PHASES)]
@@ -186,6 +187,7 @@ class Series:
             code = wait(pid, self._chance.uniform(0.0, self._seconds))
         if code is not None:
             tally.bad_codes += code != 0
+            self._seconds = min(self._seconds, time.monotonic() - born)
             return False
         tally.struck[beacon.seen(self._beacon)[0]] += 1
         begin = time.monotonic()

@@ -55,15 +55,17 @@ class Progress:
         """
         clock = self._clock
         begin = clock()
-        self._note_epoch(title, engine.epoch, begin)
-        shown = _Pass(title, length(loader), begin, engine)
+        # A run that goes on in the middle of an epoch has some of its batches behind it.
+        done = engine.position.step if _phase(title) == "train" else 0
+        self._note_epoch(title, -1 if done else engine.epoch, begin)
+        shown = _Pass(title, length(loader), begin, engine, done)
         has_bar = engine.progress and can_draw()
         due = self._next_draw if has_bar else begin + SECONDS_BETWEEN_LINES
         try:
             if has_bar and begin >= due:  # visible while the first batch is being loaded
                 due = self._draw(shown, begin)
             batches = engine.run_clock.waits(loader) if shown.phase == "train" else loader
-            for number, batch in enumerate(batches, 1):
+            for number, batch in enumerate(batches, done + 1):
                 yield batch
                 now = clock()
                 if now >= due:
@@ -79,7 +81,7 @@ class Progress:
             bar.close()
 
     def _note_epoch(self, title: str, epoch: int, now: float) -> None:
-        """Measure whole epochs, from one training pass to the next."""
+        """Measure whole epochs, from one training pass to the next; -1 is a part of one."""
         if _phase(title) == "train":
             if epoch == self._epoch + 1 and self._epoch >= 0:
                 self._epoch_seconds = now - self._epoch_begin
@@ -106,10 +108,10 @@ class Progress:
 class _Pass:
     """How far one pass is, and how fast."""
 
-    def __init__(self, title: str, total: int, now: float, engine: Engine) -> None:
+    def __init__(self, title: str, total: int, now: float, engine: Engine, done: int) -> None:
         self.title = title
         self.total = total
-        self.number = 0
+        self.number = done
         self._engine = engine
         self.phase = _phase(title)
         self._then = now

@@ -61,6 +61,24 @@ def test_the_bar_has_loss_metric_speed_lr_and_the_time_left(open_terminal):
     assert any(draw.startswith("Test  Epoch #0") for draw in draws)
 
 
+def test_a_run_that_goes_on_counts_from_where_it_was(open_terminal):
+    kept: dict[str, Any] = {"resume": "auto", "work_dir": "run"}
+    begun = trainer(tick=0.5, **kept)
+
+    def stop_at_six(batch: int, logs: Any = None) -> None:
+        if batch == 5:
+            begun.stop("enough", is_final=False)
+
+    begun.on_batch_end = stop_at_six  # type: ignore[method-assign]
+    begun.run()
+    terminal = open_terminal()
+    trainer(tick=0.5, **kept).run()
+    draws = [draw for draw in terminal.getvalue().split("\r") if draw.startswith("Train Epoch #0")]
+    assert "6/10" in draws[0]
+    assert "10/10" in draws[-1]
+    assert not any(f" {number}/10" in draw for draw in draws for number in range(6))
+
+
 def test_the_bar_is_drawn_at_most_once_a_second(open_terminal):
     terminal = open_terminal()
     made = trainer(tick=0.25)

@@ -1,0 +1,1 @@
+"""Useful steps per hour of a training that is killed again and again, here and elsewhere."""
