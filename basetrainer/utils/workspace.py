@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 AnyConfig = TypeVar("AnyConfig")
 """An EasyDict, a dict, a Namespace or any object with attributes."""
 
+SETTINGS_FILE = "setup_config.yaml"
+
 DEFAULT_WORK_DIR = "work_space"
 """Where runs go if the config has no ``work_dir``."""
 
@@ -67,7 +69,8 @@ def create_workspace(
         flags: What tells this run from others; see :func:`parser_work_space`.
         is_main_process: Whether this process makes the folders; true by default.
         backup: Whether the config file is copied into the folder and the merged settings written
-            to ``setup_config.yaml``; true by default.
+            to ``setup_config.yaml``; true by default. A run that goes on has them already: they
+            stay, since the settings of now may be refused.
 
     Returns:
         ``cfg``.
@@ -82,7 +85,7 @@ def create_workspace(
     if is_main_process:
         for key in ("work_dir", "model_dir", "log_dir"):
             create_dir(get(cfg, key))
-        if backup:
+        if backup and not _is_described(cfg):
             _back_up(cfg)
     return cfg
 
@@ -129,12 +132,18 @@ def _names_a_run(cfg: Any) -> bool:
     return has_model and bool(get(cfg, "log_dir") == str(Path(work_dir, "log")))
 
 
+def _is_described(cfg: Any) -> bool:
+    """Whether the folder is that of a run that goes on, with its settings in it."""
+    work_dir = Path(str(get(cfg, "work_dir")))
+    return run_progress(work_dir) is not None and (work_dir / SETTINGS_FILE).exists()
+
+
 def _back_up(cfg: Any) -> None:
     work_dir = get(cfg, "work_dir")
     try:
         if get(cfg, "config_file"):
             copy_file_to_dir(get(cfg, "config_file"), work_dir)
-        write_yaml(as_mapping(cfg), Path(work_dir, "setup_config.yaml"))
+        write_yaml(as_mapping(cfg), Path(work_dir, SETTINGS_FILE))
     except OSError as error:
         raise ConfigError(
             f"work_dir: the settings cannot be kept in {work_dir!r}: {error.strerror or error}. "

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from yaml.constructor import ConstructorError
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 TAG = "tag:yaml.org,2002:"
 """What the tags of plain values begin with; files write it ``!!``."""
@@ -32,6 +33,32 @@ class PlainLoader(yaml.SafeLoader):
     ``1e-3`` is a float, ``010`` is ten, ``4:3`` and ``=`` are texts. What looks like a number or a
     date and is none (``3e86410``, ``2026-13-45``) is a text too.
     """
+
+    def flatten_mapping(self, node: MappingNode) -> None:
+        """Put what ``<<`` merges before the mapping's own keys, which win over it.
+
+        Of several merged mappings the first one wins, as YAML has it. PyYAML's own method depends
+        on its version: 6.0.4 takes the wrong value of a key that was overridden once before.
+        """
+        own: list[tuple[Node, Node]] = []
+        sources: list[Node] = []
+        for key, value in node.value:
+            if key.tag == f"{TAG}merge":
+                sources += value.value if isinstance(value, SequenceNode) else [value]
+            else:
+                own.append((key, value))
+        merged: dict[Any, tuple[Node, Node]] = {}
+        for source in reversed(sources):
+            if not isinstance(source, MappingNode):
+                raise ConstructorError(
+                    "while constructing a mapping",
+                    node.start_mark,
+                    f"expected a mapping to merge, but found a {source.id}",
+                    source.start_mark,
+                )
+            self.flatten_mapping(source)
+            merged.update({key.value: (key, value) for key, value in source.value})
+        node.value = [*merged.values(), *own]
 
 
 class PlainDumper(yaml.SafeDumper):

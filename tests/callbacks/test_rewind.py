@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from tensorboard.summary.writer import event_file_writer
 
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
@@ -20,6 +22,12 @@ from tests.callbacks.events import points
 from tests.tiny import TinyTrainer
 
 CFG = {"progress": False, "log_freq": 1}
+
+
+@pytest.fixture(autouse=True)
+def event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard reads files of one second by the number in their names, as a text."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(1000))
 
 
 def epochs_of(folder: Path) -> tuple[list[int], list[int]]:

@@ -94,6 +94,15 @@ def test_called_again_it_stays_and_the_settings_it_left_mean_the_same_run():
     assert create_workspace(again, "net").work_dir == "out/net"
 
 
+def test_the_settings_of_a_run_that_goes_on_stay_as_they_are():
+    cfg = EasyDict(work_dir="out", resume="auto", num_epochs=3, lr=0.1)
+    create_workspace(cfg, "net")
+    before = Path("out/net/setup_config.yaml").read_bytes()
+    left_behind("out/net", 1)
+    create_workspace(EasyDict(work_dir="out", resume="auto", num_epochs=3, lr=0.5), "net")
+    assert Path("out/net/setup_config.yaml").read_bytes() == before  # lr: 0.5 will be refused
+
+
 def test_checkpoints_are_sorted_by_their_updates():
     for name in ("update-00000009", "update-00000010", "update-00000010.1", "update-100000000"):
         Path("c", name).mkdir(parents=True)

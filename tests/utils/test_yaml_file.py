@@ -75,6 +75,11 @@ def test_merged_mappings_are_read_without_a_warning(tmp_path, caplog):
     assert caplog.messages == []
 
 
+def test_of_several_merged_mappings_the_first_wins_and_ones_own_keys_before_it(tmp_path):
+    text = "a: &a {one: 1, two: 1}\nb: &b {one: 2, three: 2}\nc:\n  three: 3\n  <<: [*a, *b]\n"
+    assert read(tmp_path, text).values["c"] == {"one": 1, "two": 1, "three": 3}
+
+
 def test_a_key_that_stands_twice_is_warned_of_and_the_last_holds(tmp_path, caplog):
     file = read(tmp_path, "lr: 1\nmomentum: 0.9\nlr: 2\n")
     assert file.values == {"lr": 2, "momentum": 0.9}
