@@ -1,4 +1,4 @@
-"""Fine-tuning from a saved file: as accurate as from scratch, in a third of the epochs.
+"""Fine-tuning from a saved file against training from scratch, over all epochs and a third.
 
     python -m benchmarks.finetune            # about six minutes on two cores
     python -m benchmarks.finetune --seeds 2020

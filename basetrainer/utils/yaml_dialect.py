@@ -53,7 +53,7 @@ class PlainLoader(yaml.SafeLoader):
                 raise ConstructorError(
                     "while constructing a mapping",
                     node.start_mark,
-                    f"expected a mapping to merge, but found a {source.id}",
+                    f"expected a mapping to merge, but found a {type(source).__name__}",
                     source.start_mark,
                 )
             self.flatten_mapping(source)
