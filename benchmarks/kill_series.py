@@ -71,8 +71,6 @@ def start(settings: dict[str, Any], log: Path) -> int:
     pid = os.fork()
     if pid:
         return pid
-    # A launcher in this process leaves a handler of its own behind.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     code = 1
     try:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)

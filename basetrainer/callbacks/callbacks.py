@@ -14,6 +14,7 @@ from basetrainer._logs import Logs
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.test_sets import has_figures
 
 P = ParamSpec("P")
 C = TypeVar("C", bound="Callback")
@@ -43,13 +44,9 @@ class Callback(Base):
         return self._engine() if self._engine is not None else None
 
     def has_figures(self, logs: Logs | None) -> bool:
-        """Whether ``logs`` hold the figures that decide: those of a test where there is a loader.
-
-        In an epoch without an evaluation train figures must not stand in for them.
-        """
+        """Whether ``logs`` hold the figures that decide; see :func:`has_figures`."""
         engine = self.engine
-        has_tests = engine is not None and engine.test_loader is not None
-        return bool((logs or {}).get("test")) or not has_tests
+        return has_figures(logs, engine.test_loader if engine is not None else None)
 
     def attach(self, engine: Engine) -> None:
         """Remember the engine."""

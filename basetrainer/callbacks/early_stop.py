@@ -8,8 +8,8 @@ from typing import Any
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
-from basetrainer.callbacks.monitor import Monitor
 from basetrainer.errors import ConfigError
+from basetrainer.utils.monitor import Monitor
 
 logger = logging.getLogger(__name__)
 

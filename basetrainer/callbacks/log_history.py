@@ -16,7 +16,6 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.epoch_line import epoch_line, rounded
 from basetrainer.callbacks.line_file import put_aside
 from basetrainer.callbacks.metrics_jsonl import MetricsJsonl
-from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.pictures import Pictures, run_folder
 from basetrainer.callbacks.results_csv import ResultsCsv, rewind_csv
 from basetrainer.callbacks.run_info import write_run_info
@@ -28,6 +27,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.progress import duration
 from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.file_utils import create_dir
+from basetrainer.utils.monitor import Monitor, deciding_monitor
 
 
 class LogHistory(Callback):
@@ -203,14 +203,13 @@ class LogHistory(Callback):
 
     def _find_monitor(self) -> Monitor | None:
         """Return a copy of the monitor that decides which epoch is best, as far as it came."""
-        for callback in self.engine.callbacks if self.engine is not None else ():
-            monitor = getattr(callback, "monitor", None)
-            if isinstance(monitor, Monitor) and monitor.indicator:
-                found, before = copy.copy(monitor), self._best_before
-                if (before.get("indicator"), before.get("mode")) == (found.indicator, found.mode):
-                    found.load_state_dict(before)
-                return found
-        return None
+        found = copy.copy(
+            deciding_monitor(self.engine.callbacks if self.engine is not None else ())
+        )
+        before = self._best_before
+        if found and (before.get("indicator"), before.get("mode")) == (found.indicator, found.mode):
+            found.load_state_dict(before)
+        return found
 
     def _open(self, engine: Engine, jsonl: MetricsJsonl) -> None:
         """Open what writes; cut what an earlier process told of what is still to come."""

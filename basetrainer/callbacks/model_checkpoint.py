@@ -15,13 +15,13 @@ from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
 from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.ema import EMA
-from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
 from basetrainer.distributed.strategy import full_state, load_full_state
 from basetrainer.engine.state import check_model
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.file_utils import create_dir
+from basetrainer.utils.monitor import Monitor
 from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
 from basetrainer.utils.torch_tools import load_state_dict
 
@@ -148,7 +148,6 @@ class ModelCheckpoint(Callback):
                 path = self._files.replace("best_model", epoch, figure, state)
                 self._files.remove_worse(path, figure, self.monitor)
                 self.logger.info("save best_model:%s", path, extra={"file_only": True})
-            self._files.forget()
 
     @counts_as("checkpoints")
     def on_train_end(self, logs: Logs | None = None) -> None:
@@ -254,11 +253,14 @@ class ModelCheckpoint(Callback):
             return
         weights = engine.test_weights if engine is not None else nullcontext
         averages: Any = getattr(weights, "__self__", None)
-        if isinstance(averages, EMA):
-            yield averages.averaged_state()  # without moving a weight
-            return
-        with weights():
-            yield full_state(model)
+        try:
+            if isinstance(averages, EMA):
+                yield averages.averaged_state()  # without moving a weight
+            else:
+                with weights():
+                    yield full_state(model)
+        finally:
+            self._files.forget()
 
     def _save_optimizer(self, epoch: int) -> None:
         if self.model is None or not self.is_main_process:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from basetrainer.callbacks.monitor import Monitor
 from basetrainer.checkpoint.tree import size_of
 from basetrainer.utils.file_utils import link_or_copy, write_atomically
+from basetrainer.utils.monitor import Monitor
 
 _NAMED = re.compile(r"_(\d{3,})(?:_(-?[\d.]+|-?inf))?\.pth$")
 

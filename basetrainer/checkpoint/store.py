@@ -29,6 +29,7 @@ from basetrainer.utils.run_folder import (
     MAX_MANIFEST_BYTES,
     checkpoint_name,
     checkpoint_paths,
+    update_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class CheckpointStore:
         """Put aside the checkpoints beyond ``update``: the run goes on from there another way."""
         for path in checkpoint_paths(self.folder):
             name = path.name
-            if int(name.removeprefix("update-").partition(".")[0]) > update:
+            if update_of(path) > update:
                 aside = path.with_name(f"{_ABANDONED}{name}-{secrets.token_hex(2)}")
                 path.rename(aside)
                 logger.info("%s is beyond the point to go on from; it is now %s", name, aside.name)

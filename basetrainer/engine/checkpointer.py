@@ -14,8 +14,7 @@ from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.run_lock import RunLock
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import is_finite, snapshot
-from basetrainer.data.placed import BIT_EXACT
-from basetrainer.data.resume import resume_promise
+from basetrainer.data.placed import EPOCH_START
 from basetrainer.engine.resume import (
     Origin,
     check_changes,
@@ -26,10 +25,12 @@ from basetrainer.engine.resume import (
 )
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
 from basetrainer.engine.state import Restored, callback_states, collect
+from basetrainer.engine.test_sets import has_figures
 from basetrainer.errors import ConfigError, Preempted, StorageError
 from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
+from basetrainer.utils.monitor import deciding_monitor
 from basetrainer.utils.run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -175,13 +176,10 @@ class Checkpointer:
 
     def _figure(self) -> tuple[float | None, bool]:
         """Return the figure that says which model is best, and whether larger is better."""
-        if not self._logs.get("test") and self._engine.test_loader is not None:
-            return None, True  # an epoch without an evaluation
-        for callback in self._engine.callbacks:
-            monitor: Any = getattr(callback, "monitor", None)
-            if getattr(monitor, "indicator", ""):
-                return monitor.read(self._logs), monitor.mode == "max"
-        return None, True
+        monitor = deciding_monitor(self._engine.callbacks)
+        if monitor is None or not has_figures(self._logs, self._engine.test_loader):
+            return None, True
+        return monitor.read(self._logs), monitor.mode == "max"
 
     def _prepare(self, lock: RunLock) -> None:
         create_dir(self.folder)
@@ -206,9 +204,7 @@ class Checkpointer:
         self._resumed_from = None if resume == "auto" else resume
         level = promise(engine, origin)
         # Where the middle of an epoch cannot be found again, it is not worth a checkpoint.
-        self._saves_within_epochs = (
-            resume_promise(engine.training_data.of(engine.train_loader))[0] == BIT_EXACT
-        )
+        self._saves_within_epochs = not level.startswith(EPOCH_START)
         callback_states(engine)  # one that cannot be saved is refused now, not in an hour
         restored = None if origin is None else self._load(origin, logs)
         self._plan()

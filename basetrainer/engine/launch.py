@@ -20,6 +20,7 @@ import torch
 
 from basetrainer.engine.worker import first_failure, how_left, run_in_group, work
 from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError, Preempted
+from basetrainer.utils.posix import handlers_kept
 
 logger = logging.getLogger(__name__)
 
@@ -227,9 +228,10 @@ def _start(
         config = LaunchConfig(**settings, logs_specs=DefaultLogsSpecs(log_dir=folder))
         agent_log.setLevel(logging.CRITICAL)  # it tells every failure twice; we tell it once
         try:
-            results = elastic_launch(config, work)(
-                folder, main_func, tuple(args), startup_timeout, stall_timeout
-            )
+            with handlers_kept():  # the agent leaves its own behind
+                results = elastic_launch(config, work)(
+                    folder, main_func, tuple(args), startup_timeout, stall_timeout
+                )
         except ChildFailedError as error:
             told = first_failure(folder, settings["max_restarts"])
             raise (told or LaunchError(_describe(error))) from None

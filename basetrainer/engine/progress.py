@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from basetrainer._logs import Logs, Phase, find_metric
 from basetrainer.data.placed import length
 from basetrainer.engine.bar import Bar, Reading, can_draw
+from basetrainer.utils.monitor import deciding_monitor
 from basetrainer.utils.torch_tools import batch_size
 
 if TYPE_CHECKING:
@@ -180,8 +181,5 @@ def _phase(title: str) -> Phase | None:
 
 def _main_metric(engine: Engine) -> str:
     """Return the figure that decides which model is best, "" if none does."""
-    for callback in engine.callbacks:
-        indicator = getattr(getattr(callback, "monitor", None), "indicator", "")
-        if indicator:
-            return str(indicator)
-    return ""
+    monitor = deciding_monitor(engine.callbacks)
+    return monitor.indicator if monitor is not None else ""

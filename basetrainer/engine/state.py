@@ -123,7 +123,7 @@ class Restored:
             model = tree["model"]
         except _MISFITS as error:
             raise CheckpointError(f"{source} is no state of a run: {error!r} is wrong.") from error
-        check_model(model, unwrapped_state(engine), source)
+        check_model(model, full_state(engine.model), source)
         self._tree = tree
         self._engine = engine
         self._source = source
@@ -194,11 +194,6 @@ class Restored:
                         f"{self._source}: {key}.load_state_dict does not take what "
                         f"{key}.state_dict() returned then: {error!r}"
                     ) from error
-
-
-def unwrapped_state(engine: Engine) -> dict[str, Tensor]:
-    """Return the tensors of the engine's model, with the user's keys."""
-    return full_state(engine.model)
 
 
 def check_model(state: Any, own: Mapping[str, Tensor], source: str) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from basetrainer._logs import Logs
 from basetrainer.errors import ConfigError
+
+
+def has_figures(logs: Logs | None, test_loader: Any) -> bool:
+    """Whether ``logs`` hold the figures that decide: those of a test where there is a loader.
+
+    In an epoch without an evaluation train figures must not stand in for them.
+    """
+    return bool((logs or {}).get("test")) or test_loader is None
 
 
 def named_test_sets(test_loader: Any) -> dict[str, Iterable[Any] | None]:

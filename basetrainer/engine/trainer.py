@@ -17,13 +17,14 @@ from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, see
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
+    full_state,
     is_wrapped,
     load_full_state,
     unwrap,
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
-from basetrainer.engine.state import check_model, unwrapped_state
+from basetrainer.engine.state import check_model
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
@@ -279,7 +280,7 @@ class EngineTrainer(Engine):
                 raise CheckpointError(
                     f"{source} is of a pruned network: give the file as finetune. {error}"
                 ) from error
-            check_model(state, unwrapped_state(self), source)  # says it in one line
+            check_model(state, full_state(self.model), source)  # says it in one line
             raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from basetrainer._logs import Logs, Metrics
-from basetrainer.callbacks.monitor import Monitor
 from basetrainer.callbacks.recorder import Recorder, Tally
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
 from basetrainer.utils.batches import labels_of, logits_of
 from basetrainer.utils.file_utils import create_dir, write_or_warn
+from basetrainer.utils.monitor import Monitor
 
 _HELD_BYTES = 1 << 20
 """How many bytes of outputs and labels are held before they are counted."""

@@ -96,6 +96,22 @@ def ignore_stop_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put the signal handlers back that were there before, whatever was set inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no handler can be set here
+        return
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None: a handler that was not set from Python cannot be set from here again.
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Bring a folder's list of names to the disk; a rename in it then outlives a power cut."""
     if os.name != "posix":

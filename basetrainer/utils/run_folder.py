@@ -63,13 +63,22 @@ def checkpoint_name(update: int, number: int = 0) -> str:
     return f"update-{update:08d}" + (f".{number}" if number else "")
 
 
+def update_of(path: Path) -> int:
+    """Return after how many updates a checkpoint of :func:`checkpoint_paths` was written."""
+    return _place(path)[0]
+
+
 def checkpoint_paths(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder of them, the newest first; none if there is no folder."""
     if not folder.is_dir():
         return []
-    found = [(match, path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    found.sort(key=lambda one: (int(one[0][1]), int(one[0][2] or 0)), reverse=True)
-    return [path for _, path in found]
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    return sorted(found, key=_place, reverse=True)
+
+
+def _place(path: Path) -> tuple[int, int]:
+    update, number = _NAME.fullmatch(path.name).groups()  # type: ignore[union-attr] # it is one
+    return int(update), int(number or 0)
 
 
 def run_progress(run_folder: Path) -> RunProgress | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -255,6 +256,17 @@ def test_a_failing_rank_ends_all_with_its_message(kind, code, capfd):
     else:
         assert last[-1] == "RuntimeError: mine"
         assert "error: rank 1 failed:" in last
+
+
+@pytest.mark.distributed
+def test_the_signal_handlers_are_those_of_before(capfd):
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.getsignal(number) for number in numbers]
+    launch(talk, 2, start_method="fork")
+    assert [signal.getsignal(number) for number in numbers] == before
+    with pytest.raises(SystemExit):
+        launch(fail, 2, args=("config",), start_method="fork")
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def vanish() -> None:

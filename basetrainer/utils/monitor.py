@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 from basetrainer._logs import Logs, find_metric
@@ -73,3 +74,9 @@ class Monitor:
         self.best = state["best"]
         epoch = state["best_epoch"]
         self.best_epoch = None if epoch is None else int(epoch)
+
+
+def deciding_monitor(callbacks: Iterable[object]) -> Monitor | None:
+    """Return the monitor that decides which epoch is best: the first that watches a figure."""
+    monitors = (getattr(callback, "monitor", None) for callback in callbacks)
+    return next((one for one in monitors if isinstance(one, Monitor) and one.indicator), None)
