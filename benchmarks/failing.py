@@ -9,6 +9,7 @@ loader worker) or ``save``. Without ``how`` the training comes to its end.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import basetrainer as bt
+from basetrainer.checkpoint.tree import tensors_of
 from basetrainer.engine import comm
+from basetrainer.engine.state import collect
 
 SETTINGS: dict[str, Any] = {
     "how": None,
@@ -36,10 +39,12 @@ SETTINGS: dict[str, Any] = {
     "stall_limit": None,
     "start_method": "fork",
     "moment": None,
+    "fail_at": 3,
+    "strategy": "auto",
+    "save_every_updates": None,
 }
-
-FAIL_AT = 3
-"""Step of the first epoch in which it happens."""
+"""``fail_at`` is the step of the first epoch in which it happens; a job that was started again, as
+``max_restarts`` lets it, fails no more."""
 
 
 class Failing:
@@ -50,13 +55,14 @@ class Failing:
 
     def __call__(self, where: str) -> None:
         """Fail, if it is here that it shall."""
-        if self.cfg["where"] != where or comm.get_rank() != self.cfg["rank"]:
-            return
-        self.fail()
+        if self.cfg["where"] == where and comm.get_rank() == self.cfg["rank"]:
+            self.fail()
 
     def fail(self) -> None:
         """Fail here, and leave the time in a file."""
         how = self.cfg["how"]
+        if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+            return
         if how is not None and self.cfg["moment"]:
             Path(self.cfg["moment"]).write_text(str(time.time()))
         if how == "raise":
@@ -87,7 +93,7 @@ class Points(Dataset[Any]):
         # Of the worker, which has no rank of its own; the sixth sample that it is asked for.
         if failing is not None and self.rank == failing.cfg["rank"]:
             self.asked = getattr(self, "asked", 0) + 1
-            if self.asked == 2 * FAIL_AT:
+            if self.asked == 2 * failing.cfg["fail_at"]:
                 failing.fail()
         return self.points[index], self.points[index].argmax()
 
@@ -100,7 +106,7 @@ class FailingHook(bt.Callback):
         self.failing = failing
 
     def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        if batch == FAIL_AT:
+        if batch == self.failing.cfg["fail_at"]:
             self.failing("hook")
 
 
@@ -133,9 +139,9 @@ class FailingTrainer(bt.EngineTrainer):
         return [bt.LossesRecorder(), bt.AccuracyRecorder(), FailingHook(self.failing)]
 
     def run_step(self, inputs: Any) -> Any:
-        if self.model.training and self.position.step == FAIL_AT:
+        if self.model.training and self.position.step == self.cfg["fail_at"]:
             self.failing("train")
-        if not self.model.training and self.test_step == FAIL_AT:
+        if not self.model.training and self.test_step == self.cfg["fail_at"]:
             self.failing("test")
         return super().run_step(inputs)
 
@@ -145,17 +151,22 @@ class FailingTrainer(bt.EngineTrainer):
 
 
 def main(cfg: dict[str, Any]) -> str:
-    """Train as one rank."""
+    """Train as one rank, and return a hash of weights, optimizer and figures."""
     torch.set_num_threads(1)
-    FailingTrainer(cfg).run()
-    return "done"
+    trainer = FailingTrainer(cfg)
+    logs = trainer.run()
+    tree = collect(trainer, logs)
+    found = hashlib.sha256(repr({phase: dict(logs[phase]) for phase in ("train", "test")}).encode())
+    for place, tensor in tensors_of({key: tree.get(key) for key in ("model", "optimizer")}):
+        found.update(place.encode() + tensor.numpy().tobytes())
+    return found.hexdigest()
 
 
-def start(settings: dict[str, Any]) -> Any:
-    """Launch, or join what torchrun started."""
+def start(settings: dict[str, Any], **options: Any) -> Any:
+    """Launch, or join what torchrun started; ``options`` are those of ``launch()``."""
     cfg = {**SETTINGS, **settings}
     Path(cfg["work_dir"]).mkdir(parents=True, exist_ok=True)
-    return bt.launch(main, cfg["world"], args=(cfg,), start_method=cfg["start_method"])
+    return bt.launch(main, cfg["world"], args=(cfg,), start_method=cfg["start_method"], **options)
 
 
 if __name__ == "__main__":

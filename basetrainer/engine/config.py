@@ -65,7 +65,8 @@ class EngineConfig:
     """With ``on_nonfinite: skip``: how many updates in a row may be skipped."""
 
     strategy: StrategyName = "auto"
-    """How the model is spread: one device, DataParallel or DistributedDataParallel."""
+    """How the model is spread: one device, DataParallel, DistributedDataParallel, or in parts over
+    the processes (FSDP2)."""
 
     ema_decay: float | None = None
     """Decay per update of an averaged copy of the weights, which is then tested and saved."""

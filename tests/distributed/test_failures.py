@@ -142,7 +142,7 @@ def test_torchrun_does_not_start_a_preempted_job_again():
     told = exit_file()
     assert (told["code"], told["reason"]) == (75, "preempted")
     assert told["epoch"] == 0
-    assert told["update"] > failing.FAIL_AT
+    assert told["update"] > failing.SETTINGS["fail_at"]
 
 
 class Stuck(Callback):
