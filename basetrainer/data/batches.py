@@ -84,7 +84,7 @@ class OrderedBatches(Batches):
 
     def _pass(self, seeds: PassSeeds, start: int) -> Iterator[list[int]]:
         order = self.order
-        indices = order.order(seeds.epoch)
+        indices = order.order(seeds.epoch).numpy()  # whose slices cost a fifth of a tensor's
         for number in range(start, order.num_batches):
             places = order.places(number)
             batch = indices[places.start : places.stop].tolist()
