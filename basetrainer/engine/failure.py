@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.tree import size_of, tensors_of
 from basetrainer.data.workers import worker_error
+from basetrainer.engine.exit_file import write_exit_file
+from basetrainer.engine.notes import is_lost_peer
+from basetrainer.engine.position import place_of
+from basetrainer.engine.watch import watched
 from basetrainer.errors import BaseTrainerError, OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -27,11 +31,17 @@ _MIB = 1 << 20
 
 @contextmanager
 def telling_failures(engine: Engine, logs: Logs) -> Iterator[None]:
-    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on."""
+    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on.
+
+    A run that stalls fails, too: :mod:`~basetrainer.engine.watch` tells it.
+    """
     try:
-        yield
+        with watched(engine):
+            yield
     except BaseException as error:
         told = explained(error, engine)
+        if not is_lost_peer(told):  # the rank that failed first writes
+            write_exit_file(engine, told)
         try:
             engine.on_exception(told, logs)
         except Exception:
@@ -39,6 +49,7 @@ def telling_failures(engine: Engine, logs: Logs) -> Iterator[None]:
         if told is error:
             raise
         raise told from error
+    write_exit_file(engine)
 
 
 def explained(error: BaseException, engine: Engine) -> BaseException:
@@ -53,8 +64,10 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
     elif not isinstance(error, BaseTrainerError):
         # Torch's handler of SIGCHLD raises wherever the main process is.
         error = worker_error(error) or error
+    if isinstance(error, SystemExit) and engine.context.world_size > 1 and not error.code:
+        error.code = 1  # the other ranks wait for this one
     if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(f"basetrainer: at epoch {engine.epoch}, step {engine.position.step}")
+        error.add_note(f"basetrainer: at {place_of(engine)}")
     return error
 
 
@@ -73,7 +86,7 @@ def _memory_message(error: BaseException, engine: Engine) -> str:
     ]
     held = [f"{name} {size / _MIB:,.0f} MiB" for name, size in _holders(engine) if size]
     return (
-        f"Out of memory on {engine.device} at epoch {engine.epoch}, step {engine.position.step}: "
+        f"Out of memory on {engine.device} at {place_of(engine)}: "
         f"{str(error).partition(chr(10))[0].rstrip('.')}. The batch: "
         f"{', '.join(shapes) or 'not known'}. Held before activations: {', '.join(held)}. "
         f"Checkpoints that were written are whole. Try a smaller batch_size with "

@@ -17,9 +17,12 @@ from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, see
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
-    full_state,
+    check_precision,
+    choosing,
     is_wrapped,
     load_full_state,
+    own_state,
+    undivided,
     unwrap,
 )
 from basetrainer.engine.base import Base
@@ -80,7 +83,7 @@ class EngineTrainer(Engine):
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
-        with rebuilding(self._structure_to_go_on_with(cfg)):
+        with rebuilding(self._structure_to_go_on_with(cfg)), choosing(self.config.strategy):
             self.model = self._prepare(self.build_model(cfg, **kwargs))
         if get(cfg, "use_prune") and not structure_of(self.model):
             logger.warning(
@@ -201,7 +204,8 @@ class EngineTrainer(Engine):
         batches = iter(self.batches(loader, "Predict"))
         gathers = is_dealt(loader) and self.world_size > 1
         while True:
-            with torch.no_grad(), self.test_weights(), evaluation_mode(self.model):
+            whole = undivided(self.model)
+            with torch.no_grad(), self.test_weights(), whole, evaluation_mode(self.model):
                 found = [
                     self.predict_step(self.to_device(batch))
                     for batch in itertools.islice(batches, 1)
@@ -260,6 +264,7 @@ class EngineTrainer(Engine):
                 f"each replica to itself. Return self.build_model_parallel(model, cfg.gpu_id), or "
                 f"set strategy: single."
             )
+        check_precision(model, self.config.amp)
         inner = unwrap(model)
         if not several:
             inner.to(self.device)
@@ -280,7 +285,7 @@ class EngineTrainer(Engine):
                 raise CheckpointError(
                     f"{source} is of a pruned network: give the file as finetune. {error}"
                 ) from error
-            check_model(state, full_state(self.model), source)  # says it in one line
+            check_model(state, own_state(self.model), source)  # says it in one line
             raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 
