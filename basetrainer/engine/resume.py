@@ -31,7 +31,7 @@ net_type width_mult input_size rgb_mean rgb_std train_transform resample freeze
 small_input accumulate_steps clip_grad_norm amp seed steps_per_epoch on_nonfinite max_skips
 ema_decay channels_last split_params slim_lambda
 use_prune prune_mod sparsity prune_backend prune_exclude prune_linear
-optim_args loss_args net_args scheduler_args on_broken
+optim_args loss_args net_args scheduler_args on_broken cache cache_size
 """
 SHAPING: frozenset[str] = frozenset(_SHAPING.split())
 """Settings that decide what the weights become; with another value it is another run."""

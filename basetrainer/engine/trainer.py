@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -134,7 +134,7 @@ class EngineTrainer(Engine):
         cls,
         dataset: Any,
         batch_size: int,
-        num_workers: int,
+        num_workers: int | Literal["auto"],
         shuffle: bool = True,
         phase: str = "train",
         distributed: bool = True,
