@@ -41,7 +41,7 @@ _MOVED = ("train_data", "test_data")
 
 _SHARES = ("batch_size", "world_size", "rank")
 """What the data say of one process; the global batch stands for them."""
-_SAME_MACHINE = ("world_size", "torch", "threads", "device")
+_SAME_MACHINE = ("world_size", "torch", "threads", "amp", "device")
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ def run_fingerprint(engine: Engine) -> dict[str, Any]:
         "world_size": engine.context.world_size,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "amp": engine.config.amp,  # "auto" is not the same everywhere
         "device": device.type
         if device.type == "cpu"
         else torch.get_device_module(device).get_device_name(device),

@@ -24,6 +24,7 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.precision import speed_line
 from basetrainer.engine.state import check_model
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
@@ -97,6 +98,9 @@ class EngineTrainer(Engine):
         callbacks = self.build_callbacks(cfg, **kwargs) or []
         given = [callback for callback in callbacks if callback is not None]
         self.callbacks = add_default_callbacks(given, self.config, self.model)
+        speed = speed_line(get(cfg, "amp"), self.config, self.device, self.optimizers)
+        if speed:
+            logger.info("speed   : %s", speed)
         if self.world_size > 1:
             # Replicas start alike, but what is drawn while training (dropout) differs by rank.
             set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
