@@ -37,6 +37,8 @@ DIGITS = Path("data/digits")
 class ClassificationTrainer(bt.EngineTrainer):
     """Six ``build_*`` methods: the loop, the hooks and the files of a run come with the base."""
 
+    normalize: Any  # of whole batches, on the device
+
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         setup_config.create_workspace(cfg, [cfg.net_type], self.is_main_process)

@@ -47,10 +47,11 @@ def test_a_hook_can_make_gradients_of_its_own():
         def on_test_summary(self, inputs, outputs, losses, epoch, batch, logs=None):
             with torch.inference_mode(False), torch.enable_grad():
                 points = inputs[0].clone().requires_grad_()
-                self.model(points).sum().backward()
+                trainer.model(points).sum().backward()
             sizes.append(points.grad.abs().sum().item())
 
-    TinyTrainer(QUIET, [Saliency()]).run()
+    trainer = TinyTrainer(QUIET, [Saliency()])
+    trainer.run()
     assert min(sizes) > 0
 
 
