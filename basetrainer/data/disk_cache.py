@@ -59,15 +59,9 @@ class DiskCache:
             )
         return serves, rest
 
-    def read(self, place: int, path: str) -> Tensor:
-        """Return an image, uint8, shape ``(3, H, W)``.
-
-        Raises:
-            DataError: If it could not be read when the cache was built.
-        """
-        if not self.images.has(place):
-            raise DataError(f"{path}: it could not be read when {self.images.path} was built.")
-        return self.images.read(place)
+    def read(self, place: int) -> Tensor | None:
+        """Return an image, uint8, shape ``(3, H, W)``; None if it could not be read."""
+        return self.images.read(place) if self.images.has(place) else None
 
 
 def cache_images(

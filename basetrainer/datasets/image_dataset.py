@@ -32,8 +32,8 @@ class ImageCache(Protocol):
     def rest_of(self, transform: Transform | None) -> tuple[bool, Transform | None]:
         """Return whether the images serve a transform, and what of it is still to be done."""
 
-    def read(self, place: int, path: str) -> Tensor:
-        """Return an image, uint8, shape ``(3, H, W)``; raise DataError if it is broken."""
+    def read(self, place: int) -> Tensor | None:
+        """Return an image, uint8, shape ``(3, H, W)``; None if it is known to be broken."""
 
 
 class ImageDataset(Dataset[tuple[Any, Any]]):
@@ -105,13 +105,11 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         Raises:
             DataError: If the file is missing or broken; names it, the reason and who lists it.
         """
-        path = self.index.path(index)
         try:
-            if self.cache is not None:
-                serves, rest = self.cache.rest_of(self.transform)
-                if serves:
-                    image = self.cache.read(index, path)
-                    return to_pil(image) if self.as_pil and rest is self.transform else image
+            image = self._cached(index)
+            if image is not None:
+                return image
+            path = self.index.path(index)
             return read_pil(path) if self.as_pil else read_tensor(path)
         except DataError as error:
             mend = "Mend or remove it; 'basetrainer check' finds all such files"
@@ -139,6 +137,18 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
                 len(self),
                 ", ".join(self.index.sources),
             )
+
+    def _cached(self, index: int) -> Tensor | Image | None:
+        """Return what ``read`` gives where the cache serves the transform."""
+        if self.cache is None:
+            return None
+        serves, rest = self.cache.rest_of(self.transform)
+        if not serves:
+            return None
+        image = self.cache.read(index)
+        if image is None:
+            raise DataError(f"{self.index.path(index)}: broken when the cache was built.")
+        return to_pil(image) if self.as_pil and rest is self.transform else image
 
     def _next_readable(self, index: int, broken: Tensor) -> tuple[int, Any]:
         # No draw decides: the stand-in is the same in every epoch, worker and run.

@@ -41,7 +41,7 @@ def test_both_modes_give_the_same_figures():
 
 
 def test_a_hook_can_make_gradients_of_its_own():
-    sizes = []
+    sizes: list[float] = []
 
     class Saliency(Callback):
         def on_test_summary(self, inputs, outputs, losses, epoch, batch, logs=None):
