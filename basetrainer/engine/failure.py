@@ -18,7 +18,7 @@ from basetrainer.engine.exit_file import write_exit_file
 from basetrainer.engine.notes import is_lost_peer
 from basetrainer.engine.position import place_of
 from basetrainer.engine.watch import watched
-from basetrainer.errors import BaseTrainerError, OutOfMemoryError
+from basetrainer.errors import BaseTrainerError, OutOfMemoryError, UsageError, first_line
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 _CPU_IS_FULL = re.compile(r"can't allocate memory|not enough memory|Cannot allocate memory", re.I)
 _MIB = 1 << 20
+_INFERENCE = (
+    "{error}. A tensor that an evaluation made is trained with, or changed: the model, the loss or "
+    "a callback has kept it. Make it in the constructor, or set inference_mode: False."
+)
 
 
 @contextmanager
@@ -57,10 +61,13 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
 
     Running out of memory becomes an :class:`~basetrainer.errors.OutOfMemoryError` that says what
     holds the memory and what to try, the death of a loader worker a
-    :class:`~basetrainer.errors.LoaderError`; everything else stays itself.
+    :class:`~basetrainer.errors.LoaderError`, training with what an evaluation left a
+    :class:`~basetrainer.errors.UsageError`; everything else stays itself.
     """
     if _is_out_of_memory(error):
         error = OutOfMemoryError(_memory_message(error, engine))
+    elif isinstance(error, RuntimeError) and "nference tensor" in str(error):
+        error = UsageError(_INFERENCE.format(error=first_line(error)))
     elif not isinstance(error, BaseTrainerError):
         # Torch's handler of SIGCHLD raises wherever the main process is.
         error = worker_error(error) or error

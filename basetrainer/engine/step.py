@@ -17,6 +17,7 @@ from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.losses import check_step, total_loss
 from basetrainer.engine.nonfinite import NonFiniteGuard
 from basetrainer.engine.position import Position
+from basetrainer.engine.precision import effective
 from basetrainer.engine.updater import Updater
 from basetrainer.errors import UsageError
 from basetrainer.utils.torch_tools import batch_size, move_to_device
@@ -36,6 +37,7 @@ class Step(Base):
         self.cfg = cfg
         self.config = EngineConfig.from_cfg(cfg)
         self.context = DistContext.current(self.config.gpu_id)
+        self.config = effective(self.config, self.context.device)
         self.position = Position()
         self.epoch = 0
         self.model: Any = None  # an nn.Module; Any, so that trainer.model.module type-checks
@@ -148,6 +150,14 @@ class Step(Base):
             return _NOTHING
         dtype = torch.bfloat16 if self.config.amp == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype)
+
+    def without_gradients(self) -> AbstractContextManager[Any]:
+        """What a test step and its hook run in: ``torch.inference_mode``, unless that is off.
+
+        A hook that needs gradients makes its own:
+        ``with torch.inference_mode(False), torch.enable_grad(): x = inputs[0].clone()``.
+        """
+        return torch.inference_mode() if self.config.inference_mode else torch.no_grad()
 
     def to_device(self, inputs: Any) -> Any:
         """Move a batch to the device; tensors in lists, tuples and dicts too."""

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -27,6 +27,7 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.precision import speed_line
 from basetrainer.engine.state import check_model
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
@@ -100,6 +101,9 @@ class EngineTrainer(Engine):
         callbacks = self.build_callbacks(cfg, **kwargs) or []
         given = [callback for callback in callbacks if callback is not None]
         self.callbacks = add_default_callbacks(given, self.config, self.model)
+        speed = speed_line(get(cfg, "amp"), self.config, self.device, self.optimizers)
+        if speed:
+            logger.info("speed   : %s", speed)
         if self.world_size > 1:
             # Replicas start alike, but what is drawn while training (dropout) differs by rank.
             set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
@@ -137,7 +141,7 @@ class EngineTrainer(Engine):
         cls,
         dataset: Any,
         batch_size: int,
-        num_workers: int,
+        num_workers: int | Literal["auto"],
         shuffle: bool = True,
         phase: str = "train",
         distributed: bool = True,

@@ -73,8 +73,7 @@ class ConfusionTally(Tally):
         counts = torch.stack([one.sum() for one in ((labels >= 0), *hits)])
         self.counts = counts if self.counts is None else self.counts + counts
         if num_classes <= _MATRIX_CLASSES:
-            matrix = confusion_counts(predicted, labels, num_classes)
-            self.matrix = matrix if self.matrix is None else self.matrix + matrix
+            self.matrix = confusion_counts(predicted, labels, num_classes, self.matrix)
 
     def reduce(self, context: DistContext) -> None:
         """Add the counts of all ranks."""
