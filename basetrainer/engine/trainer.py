@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -36,6 +36,9 @@ from basetrainer.utils.torch_tools import (
     set_env_random_seed,
     unwrap_state,
 )
+
+if TYPE_CHECKING:
+    from basetrainer.engine.dry_report import DryRunReport
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +160,12 @@ class EngineTrainer(Engine):
         return build_model_parallel(model, device_ids, distributed, **kwargs)
 
     # -- beside training -----------------------------------------------------------------------
+
+    def dry_run(self) -> DryRunReport:
+        """Try the whole run in seconds; see :func:`basetrainer.engine.dry_run.dry_run`."""
+        from basetrainer.engine.dry_run import dry_run
+
+        return dry_run(type(self), self.cfg)
 
     def test(self, checkpoint: Any = None) -> Metrics:
         """Evaluate only, and return the test figures that the callbacks recorded.

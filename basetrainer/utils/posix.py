@@ -152,3 +152,13 @@ def _stat(pid: int) -> list[str]:
     except OSError:
         return []
     return text.rpartition(")")[2].split()  # the name may hold spaces and parentheses
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has held; 0 if the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
