@@ -5,7 +5,7 @@
     python example.py --gpu_id 0 1 --distributed               # one process for each id
     python example.py --train_data my/train --test_data my/test --input_size 224 224
     python example.py --use_prune --sparsity 0.5               # train, prune, train on
-    python example.py --dry_run                                # try it all in seconds
+    python example.py --dry_run                                # try it all in seconds; or --explain
 
 Flags typed on the command line win over the file, the file wins over configs/config.yaml.
 """
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
 import basetrainer as bt
 from basetrainer.datasets.balance import resample_weights
@@ -25,7 +24,6 @@ from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.digits import write_digits
 from basetrainer.datasets.mixing import get_collate
 from basetrainer.datasets.transforms import get_transforms
-from basetrainer.engine.dry_run import dry_run
 from basetrainer.models.freeze import freeze
 from basetrainer.models.summary import model_summary
 from basetrainer.pruning.pipeline import prune_and_train, prune_by_config
@@ -83,7 +81,7 @@ class ClassificationTrainer(bt.EngineTrainer):
             freeze(model, cfg.freeze)
         return self.build_model_parallel(model, cfg.gpu_id, distributed=cfg.distributed)
 
-    def build_optimizer(self, cfg: Any, **kwargs: Any) -> Optimizer:
+    def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
         more = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay, **cfg.optim_args}
         return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
 
@@ -121,7 +119,7 @@ def get_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=int)
     for name in ("lr", "momentum", "weight_decay", "num_warn_up", "sparsity"):
         parser.add_argument(f"--{name}", type=float)
-    for name in ("distributed", "pretrained", "use_prune", "dry_run"):
+    for name in ("distributed", "pretrained", "use_prune", "dry_run", "explain"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.set_defaults(**setup_config.load_config(Path(__file__).parent / "configs/config.yaml"))
     return parser
@@ -132,7 +130,9 @@ def main(cfg: Any) -> Any:
     if cfg.train_data in (f"{DIGITS}/train", [f"{DIGITS}/train"]):
         write_digits(DIGITS)
     if cfg.dry_run:
-        return dry_run(ClassificationTrainer, cfg).checked()
+        return bt.dry_run(ClassificationTrainer, cfg).checked()
+    if cfg.explain:
+        return bt.explain_run(ClassificationTrainer, cfg)
     if cfg.use_prune:
         return prune_and_train(ClassificationTrainer, cfg)
     return ClassificationTrainer(cfg).run()

@@ -31,6 +31,15 @@ def target_folder(cfg: Any) -> Path:
 
 def redirected(cfg: Any, folder: Path) -> Any:
     """Return a copy of the settings that writes to ``folder`` and can go on."""
+    changed = moved(cfg, folder)
+    put(changed, "resume", "auto")
+    put(changed, "save_every_epochs", 1)
+    put(changed, "num_epochs", max(2, int(get(cfg, "num_epochs") or 1)))
+    return changed
+
+
+def moved(cfg: Any, folder: Path) -> Any:
+    """Return a copy of the settings that writes to ``folder``."""
     changed = copy.deepcopy(cfg) if cfg is not None else EasyDict()
     old = get(cfg, "work_dir")
     is_of_a_run = bool(old) and get(cfg, "model_dir") == str(Path(str(old), "model"))
@@ -47,9 +56,6 @@ def redirected(cfg: Any, folder: Path) -> Any:
             put(changed, key, str(new / Path(value).relative_to(str(old))))
         elif key in _OUTPUTS:
             put(changed, key, str(new / key))
-    put(changed, "resume", "auto")
-    put(changed, "save_every_epochs", 1)
-    put(changed, "num_epochs", max(2, int(get(cfg, "num_epochs") or 1)))
     return changed
 
 

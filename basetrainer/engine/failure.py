@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.tree import size_of, tensors_of
 from basetrainer.data.workers import worker_error
+from basetrainer.engine.frames import shorten
 from basetrainer.errors import BaseTrainerError, OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -25,20 +27,42 @@ _CPU_IS_FULL = re.compile(r"can't allocate memory|not enough memory|Cannot alloc
 _MIB = 1 << 20
 
 
-@contextmanager
-def telling_failures(engine: Engine, logs: Logs) -> Iterator[None]:
-    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on."""
-    try:
-        yield
-    except BaseException as error:
-        told = explained(error, engine)
+class telling_failures:  # noqa: N801 # used like a function
+    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on.
+
+    An error of the user's keeps two frames of ours; DEBUG logs the whole traceback.
+
+    Args:
+        engine: Whose run it is.
+        logs: Of the run.
+    """
+
+    def __init__(self, engine: Engine, logs: Logs) -> None:
+        self._engine = engine
+        self._logs = logs
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            return
+        told = explained(error, self._engine)
         try:
-            engine.on_exception(told, logs)
+            self._engine.on_exception(told, self._logs)
         except Exception:
             logger.exception("on_exception failed too; the first error follows")
-        if told is error:
-            raise
-        raise told from error
+        logger.debug("the whole traceback:", exc_info=error)
+        shorten(error)
+        if told is not error:
+            raise told from error
+        if sys.version_info < (3, 11):
+            raise error  # it would bring the old traceback back
 
 
 def explained(error: BaseException, engine: Engine) -> BaseException:
@@ -53,8 +77,11 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
     elif not isinstance(error, BaseTrainerError):
         # Torch's handler of SIGCHLD raises wherever the main process is.
         error = worker_error(error) or error
-    if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(f"basetrainer: at epoch {engine.epoch}, step {engine.position.step}")
+    place = f"basetrainer: at epoch {engine.epoch}, step {engine.position.step}"
+    if hasattr(error, "add_note"):
+        error.add_note(place)
+    else:  # Python 3.10
+        logger.error("%s: %s", place, type(error).__name__)
     return error
 
 

@@ -33,6 +33,25 @@ def entries(error: BaseException) -> Iterator[TracebackType]:
         entry = entry.tb_next
 
 
+def shorten(error: BaseException) -> None:
+    """Leave two of our frames in an error of the user's: the outermost, and who called the user.
+
+    Frames of the user and of other packages stay. Errors that no frame of the user's takes part
+    in stay whole: they are ours.
+    """
+    found = list(entries(error))
+    if not any(is_users(one.tb_frame) for one in found):
+        return
+    ours = [one for one in found if is_ours(one.tb_frame)]
+    callers = [one for one in ours if one.tb_frame.f_code.co_name != "broadcast"]
+    kept = {id(one) for one in (*ours[:1], *callers[-1:])}
+    shortened: TracebackType | None = None
+    for one in reversed(found):
+        if id(one) in kept or not is_ours(one.tb_frame):
+            shortened = TracebackType(shortened, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    error.__traceback__ = shortened
+
+
 def users_line(error: BaseException) -> str:
     """Return the user's innermost line, ``train.py, line 12, in run_step``; "" if there is none."""
     found = [one for one in entries(error) if is_users(one.tb_frame)]

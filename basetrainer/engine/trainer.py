@@ -17,24 +17,20 @@ from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, see
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
-    full_state,
     is_wrapped,
-    load_full_state,
     unwrap,
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
-from basetrainer.engine.state import check_model
+from basetrainer.engine.load_weights import load_weights
 from basetrainer.engine.test_sets import named_test_sets
-from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
+from basetrainer.errors import ConfigError
+from basetrainer.models.structure import Structure, rebuilding, structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
-    load_state_dict,
     set_env_random_seed,
-    unwrap_state,
 )
 
 if TYPE_CHECKING:
@@ -167,6 +163,12 @@ class EngineTrainer(Engine):
 
         return dry_run(type(self), self.cfg)
 
+    def explain(self) -> str:
+        """Say what :meth:`run` will do; see :func:`basetrainer.engine.explain.explain`."""
+        from basetrainer.engine.explain import explain
+
+        return explain(self)
+
     def test(self, checkpoint: Any = None) -> Metrics:
         """Evaluate only, and return the test figures that the callbacks recorded.
 
@@ -186,7 +188,7 @@ class EngineTrainer(Engine):
         if checkpoint is None:
             self._evaluate(self.test_loader, logs)
         else:
-            self._load(checkpoint)
+            load_weights(self.model, checkpoint)
             self._evaluate(self.test_loader, logs, with_averages=False)
         return dict(logs.get("test") or {})
 
@@ -277,20 +279,6 @@ class EngineTrainer(Engine):
         if self.config.compile:
             inner.compile()  # in place: the keys of the state dict stay as they are
         return model
-
-    def _load(self, checkpoint: Any) -> None:
-        is_state = isinstance(checkpoint, dict)
-        state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
-        source = "The given state" if is_state else str(checkpoint)
-        try:
-            load_full_state(self.model, state)
-        except RuntimeError as error:
-            if structure_in(state) not in ({}, structure_of(self.model)):
-                raise CheckpointError(
-                    f"{source} is of a pruned network: give the file as finetune. {error}"
-                ) from error
-            check_model(state, full_state(self.model), source)  # says it in one line
-            raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 
 def _missing(trainer: EngineTrainer, method: str) -> str:

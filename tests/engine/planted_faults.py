@@ -237,9 +237,9 @@ def table() -> list[str]:
     rows = []
     for name in FAULTS:
         small = mock.patch("basetrainer.engine.estimate.free_bytes", return_value=100_000)
-        with tempfile.TemporaryDirectory() as folder:
-            with small if name == "too small a disk" else nullcontext():
-                problems, warnings = said(name, Path(folder))
+        disk = small if name == "too small a disk" else nullcontext()
+        with tempfile.TemporaryDirectory() as folder, disk:
+            problems, warnings = said(name, Path(folder))
         (first, *_) = warnings if FAULTS[name].is_warning else problems
         first = re.sub(r"planted_faults.py, line \d+", "train.py, line N", first)
         first = re.sub(r"[\d,]+ bytes", "N bytes", first)
