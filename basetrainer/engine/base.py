@@ -30,12 +30,12 @@ class _Audience:
         # A copy of the same type: a list never equals a tuple.
         self.listeners = listeners if isinstance(listeners, tuple) else list(listeners)
         self.calls = {
-            name: tuple(getattr(one, name) for one in self.listeners if _hears(one, name))
+            name: tuple(getattr(one, name) for one in self.listeners if hears(one, name))
             for name in HOOKS
         }
 
 
-def _hears(listener: Base, name: str) -> bool:
+def hears(listener: Base, name: str) -> bool:
     """Whether calling ``name`` on ``listener`` can have any effect."""
     return (
         getattr(type(listener), name) is not getattr(Base, name)

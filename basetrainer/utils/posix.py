@@ -187,3 +187,13 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux: containers and job schedulers give a part
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has held; 0 if the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
