@@ -30,6 +30,7 @@ from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
 from basetrainer.utils.config_dict import get
+from basetrainer.utils.posix import keep_freed_memory
 from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
@@ -65,6 +66,8 @@ class EngineTrainer(Engine):
         self.num_steps = 0
         if self.device.type != "cpu":
             torch.accelerator.set_device_index(self.device)
+        elif self.config.keep_memory:
+            keep_freed_memory()
         set_env_random_seed(self.config.seed)
 
     def build(self, cfg: Any, **kwargs: Any) -> None:
