@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from basetrainer.callbacks.time_limit import TimeLimit
     from basetrainer.criterion.criterion import build_criterion, get_criterion
     from basetrainer.engine.base import Base
+    from basetrainer.engine.dry_run import dry_run
     from basetrainer.engine.engine import Engine
+    from basetrainer.engine.explain import explain_run
     from basetrainer.engine.launch import launch
     from basetrainer.engine.trainer import EngineTrainer
     from basetrainer.errors import BaseTrainerError, ConfigError
@@ -48,6 +50,8 @@ __all__ = [
     "TimeLimit",
     "__version__",
     "build_criterion",
+    "dry_run",
+    "explain_run",
     "get_criterion",
     "get_models",
     "get_optimizer",
@@ -74,6 +78,8 @@ _HOMES = {
     "MultiLossesRecorder": "callbacks.multi_losses_recorder",
     "TimeLimit": "callbacks.time_limit",
     "build_criterion": "criterion.criterion",
+    "dry_run": "engine.dry_run",
+    "explain_run": "engine.explain",
     "get_criterion": "criterion.criterion",
     "get_models": "models.build_models",
     "get_optimizer": "optimizer.build_optimizer",

@@ -10,6 +10,7 @@
       +-- CheckpointError (RuntimeError)  a file of weights cannot be read or does not fit
       +-- StorageError (OSError)        a checkpoint cannot be written
       +-- OutOfMemoryError (MemoryError)  a step needs more memory than there is
+      +-- DryRunError (RuntimeError)    a dry run found what would end the real one
       +-- Preempted                     a signal ended the run; started again, it goes on
       +-- PruningError (RuntimeError)     a network cannot be pruned; it is as it was
       +-- LaunchError (RuntimeError)      a process of the job failed
@@ -76,6 +77,12 @@ class Preempted(BaseTrainerError):  # noqa: N818 # it is no fault
     """A signal asked the run to end; it left a checkpoint, and started again it goes on."""
 
     exit_code = 75
+
+
+class DryRunError(BaseTrainerError, RuntimeError):
+    """A dry run found what would end or spoil the real one; the message lists all of it."""
+
+    exit_code = 2
 
 
 class PruningError(BaseTrainerError, RuntimeError):

@@ -101,6 +101,18 @@ def tiny_data(tmp_path: Path) -> list[object]:
     return [*data, "--net_type", "mobilenet_v2", "--batch_size", 20]
 
 
+def test_a_dry_run_leaves_nothing_and_a_problem_ends_it_with_code_2(tmp_path, monkeypatch, capsys):
+    data = [*tiny_data(tmp_path), "--dry_run"]
+    before = sorted(tmp_path.rglob("*"))
+    report = start(monkeypatch, "--config_file", CONFIG, *data)
+    assert report.lines["checkpoint"].endswith("verified")  # type: ignore[attr-defined]
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(SystemExit) as caught:
+        start(monkeypatch, "--config_file", CONFIG, *data, "--lr", "1e30")
+    assert caught.value.code == 2
+    assert "error: after the last train batch: The loss" in capsys.readouterr().err
+
+
 def test_resample_freeze_and_small_input_are_read_and_the_model_is_summed_up_once(
     tmp_path, monkeypatch, capsys
 ):

@@ -74,7 +74,8 @@ class EngineConfig:
     """With ``on_nonfinite: skip``: how many updates in a row may be skipped."""
 
     strategy: StrategyName = "auto"
-    """How the model is spread: one device, DataParallel or DistributedDataParallel."""
+    """How the model is spread: one device, DataParallel, DistributedDataParallel, or in parts over
+    the processes (FSDP2)."""
 
     ema_decay: float | None = None
     """Decay per update of an averaged copy of the weights, which is then tested and saved."""
@@ -87,6 +88,10 @@ class EngineConfig:
 
     max_minutes: float | None = None
     """Stop after so many minutes."""
+
+    stall_limit: float | None = None
+    """End a run that does nothing for so many seconds, and print where each process is; a step, a
+    hook, a wait for data or a save that takes longer counts as nothing."""
 
     profile_steps: int = 0
     """Write a torch.profiler trace of so many training steps; 0 writes none."""
@@ -160,7 +165,13 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return as_int(name, value, origin, minimum=0) or None
     if name in _COUNTS:
         return as_int(name, value, origin, minimum=1)
-    if name in ("clip_grad_norm", "max_minutes", "save_every_minutes", "slim_lambda"):
+    if name in (
+        "clip_grad_norm",
+        "max_minutes",
+        "save_every_minutes",
+        "slim_lambda",
+        "stall_limit",
+    ):
         return as_float(name, value, origin, above=0.0)
     if name == "ema_decay":
         return as_float(name, value, origin, above=0.0, below=1.0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,11 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.tree import size_of, tensors_of
 from basetrainer.data.workers import worker_error
+from basetrainer.engine.exit_file import write_exit_file
+from basetrainer.engine.frames import shorten
+from basetrainer.engine.notes import is_lost_peer
+from basetrainer.engine.position import place_of
+from basetrainer.engine.watch import watched
 from basetrainer.errors import BaseTrainerError, OutOfMemoryError, UsageError, first_line
 
 if TYPE_CHECKING:
@@ -29,20 +35,48 @@ _INFERENCE = (
 )
 
 
-@contextmanager
-def telling_failures(engine: Engine, logs: Logs) -> Iterator[None]:
-    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on."""
-    try:
-        yield
-    except BaseException as error:
-        told = explained(error, engine)
+class telling_failures:  # noqa: N801 # used like a function
+    """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on.
+
+    A run that stalls fails, too: :mod:`~basetrainer.engine.watch` tells it. An error of the user's
+    keeps two frames of ours; DEBUG logs the whole traceback.
+
+    Args:
+        engine: Whose run it is.
+        logs: Of the run.
+    """
+
+    def __init__(self, engine: Engine, logs: Logs) -> None:
+        self._engine = engine
+        self._logs = logs
+        self._watched = watched(engine)
+
+    def __enter__(self) -> None:
+        self._watched.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._watched.__exit__(None, None, None)
+        if error is None:
+            write_exit_file(self._engine)
+            return
+        told = explained(error, self._engine)
+        if not is_lost_peer(told):  # the rank that failed first writes
+            write_exit_file(self._engine, told)
         try:
-            engine.on_exception(told, logs)
+            self._engine.on_exception(told, self._logs)
         except Exception:
             logger.exception("on_exception failed too; the first error follows")
-        if told is error:
-            raise
-        raise told from error
+        logger.debug("the whole traceback:", exc_info=error)
+        shorten(error)
+        if told is not error:
+            raise told from error
+        if sys.version_info < (3, 11):
+            raise error  # it would bring the old traceback back
 
 
 def explained(error: BaseException, engine: Engine) -> BaseException:
@@ -60,8 +94,13 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
     elif not isinstance(error, BaseTrainerError):
         # Torch's handler of SIGCHLD raises wherever the main process is.
         error = worker_error(error) or error
-    if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(f"basetrainer: at epoch {engine.epoch}, step {engine.position.step}")
+    if isinstance(error, SystemExit) and engine.context.world_size > 1 and not error.code:
+        error.code = 1  # the other ranks wait for this one
+    place = f"basetrainer: at {place_of(engine)}"
+    if hasattr(error, "add_note"):
+        error.add_note(place)
+    else:  # Python 3.10
+        logger.error("%s: %s", place, type(error).__name__)
     return error
 
 
@@ -80,7 +119,7 @@ def _memory_message(error: BaseException, engine: Engine) -> str:
     ]
     held = [f"{name} {size / _MIB:,.0f} MiB" for name, size in _holders(engine) if size]
     return (
-        f"Out of memory on {engine.device} at epoch {engine.epoch}, step {engine.position.step}: "
+        f"Out of memory on {engine.device} at {place_of(engine)}: "
         f"{str(error).partition(chr(10))[0].rstrip('.')}. The batch: "
         f"{', '.join(shapes) or 'not known'}. Held before activations: {', '.join(held)}. "
         f"Checkpoints that were written are whole. Try a smaller batch_size with "

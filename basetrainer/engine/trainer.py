@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -17,27 +17,29 @@ from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, see
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
-    full_state,
+    check_precision,
+    choosing,
     is_wrapped,
-    load_full_state,
+    undivided,
     unwrap,
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.load_weights import load_weights
 from basetrainer.engine.precision import speed_line
-from basetrainer.engine.state import check_model
 from basetrainer.engine.test_sets import named_test_sets
-from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
+from basetrainer.errors import ConfigError
+from basetrainer.models.structure import Structure, rebuilding, structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.posix import keep_freed_memory
 from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
-    load_state_dict,
     set_env_random_seed,
-    unwrap_state,
 )
+
+if TYPE_CHECKING:
+    from basetrainer.engine.dry_report import DryRunReport
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ class EngineTrainer(Engine):
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
-        with rebuilding(self._structure_to_go_on_with(cfg)):
+        with rebuilding(self._structure_to_go_on_with(cfg)), choosing(self.config.strategy):
             self.model = self._prepare(self.build_model(cfg, **kwargs))
         if get(cfg, "use_prune") and not structure_of(self.model):
             logger.warning(
@@ -165,6 +167,18 @@ class EngineTrainer(Engine):
 
     # -- beside training -----------------------------------------------------------------------
 
+    def dry_run(self) -> DryRunReport:
+        """Try the whole run in seconds; see :func:`basetrainer.engine.dry_run.dry_run`."""
+        from basetrainer.engine.dry_run import dry_run
+
+        return dry_run(type(self), self.cfg)
+
+    def explain(self) -> str:
+        """Say what :meth:`run` will do; see :func:`basetrainer.engine.explain.explain`."""
+        from basetrainer.engine.explain import explain
+
+        return explain(self)
+
     def test(self, checkpoint: Any = None) -> Metrics:
         """Evaluate only, and return the test figures that the callbacks recorded.
 
@@ -184,7 +198,7 @@ class EngineTrainer(Engine):
         if checkpoint is None:
             self._evaluate(self.test_loader, logs)
         else:
-            self._load(checkpoint)
+            load_weights(self.model, checkpoint)
             self._evaluate(self.test_loader, logs, with_averages=False)
         return dict(logs.get("test") or {})
 
@@ -208,7 +222,8 @@ class EngineTrainer(Engine):
         batches = iter(self.batches(loader, "Predict"))
         gathers = is_dealt(loader) and self.world_size > 1
         while True:
-            with torch.no_grad(), self.test_weights(), evaluation_mode(self.model):
+            whole = undivided(self.model)
+            with torch.no_grad(), self.test_weights(), whole, evaluation_mode(self.model):
                 found = [
                     self.predict_step(self.to_device(batch))
                     for batch in itertools.islice(batches, 1)
@@ -267,6 +282,7 @@ class EngineTrainer(Engine):
                 f"each replica to itself. Return self.build_model_parallel(model, cfg.gpu_id), or "
                 f"set strategy: single."
             )
+        check_precision(model, self.config.amp)
         inner = unwrap(model)
         if not several:
             inner.to(self.device)
@@ -275,20 +291,6 @@ class EngineTrainer(Engine):
         if self.config.compile:
             inner.compile()  # in place: the keys of the state dict stay as they are
         return model
-
-    def _load(self, checkpoint: Any) -> None:
-        is_state = isinstance(checkpoint, dict)
-        state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
-        source = "The given state" if is_state else str(checkpoint)
-        try:
-            load_full_state(self.model, state)
-        except RuntimeError as error:
-            if structure_in(state) not in ({}, structure_of(self.model)):
-                raise CheckpointError(
-                    f"{source} is of a pruned network: give the file as finetune. {error}"
-                ) from error
-            check_model(state, full_state(self.model), source)  # says it in one line
-            raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 
 def _missing(trainer: EngineTrainer, method: str) -> str:

@@ -210,3 +210,13 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # a C library without it
         return False
     return all(mallopt(option, value) for option, value in _KEEP)
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has held; 0 if the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
