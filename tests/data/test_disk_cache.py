@@ -274,7 +274,7 @@ def test_who_waits_for_a_builder_that_is_killed_builds_in_its_place(folder, tmp_
     assert_equal(samples(cached), samples(ImageFolder(folder, transform)))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_read_the_same_file_and_give_the_same_batches(folder, tmp_path, method):
     transform = get_transforms(["resize", "flip"], [8, 8])
     plain = build_dataloader(ImageFolder(folder, transform), 4, 0)
