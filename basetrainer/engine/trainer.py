@@ -86,7 +86,8 @@ class EngineTrainer(Engine):
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
-        with rebuilding(self._structure_to_go_on_with(cfg)), choosing(self.config.strategy):
+        spread = choosing(self.config.strategy, channels_last=self.config.channels_last)
+        with rebuilding(self._structure_to_go_on_with(cfg)), spread:
             self.model = self._prepare(self.build_model(cfg, **kwargs))
         if get(cfg, "use_prune") and not structure_of(self.model):
             logger.warning(
