@@ -144,6 +144,8 @@ class Recorder(Callback, ABC):
         if tally is None:  # a loop of the user's own, without on_epoch_begin
             tally = self._tallies[phase] = self.new_tally()
         engine = self.engine
+        if phase == "train" and engine is not None and engine.fills_in:
+            return
         count = batch_size(inputs) if engine is None else engine.loss_count(inputs, outputs, losses)
         tally.add(inputs, outputs, losses, count)
         if tally.is_empty:

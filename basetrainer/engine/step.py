@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -43,6 +43,7 @@ class Step(Base):
         self.inputs: Any = None  # the running batch
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
+        self._fillers: Callable[[int, int], bool] | None = None
         self._updaters: dict[int, Updater] = {}
         watches = self.config.on_nonfinite == "raise"
         self.guard = NonFiniteGuard(self.context) if watches else None
@@ -115,6 +116,8 @@ class Step(Base):
             UsageError: If there are several optimizers and none is named.
         """
         count = float(batch_size(self.inputs) if count is None else count)
+        if self.fills_in:
+            count = 0.0
         if self.guard is not None:
             self.guard.watch(losses, count, self.epoch, self.position.step)
         if optimizer is None and self._has_several:
@@ -126,6 +129,15 @@ class Step(Base):
         updater.backward(total_loss(losses), count, only_own=optimizer is not None)
         if self._window_ends:
             updater.step()
+
+    @property
+    def fills_in(self) -> bool:
+        """Whether the running batch counts for nothing, and only keeps this rank in step.
+
+        That is so where the last global batch has fewer samples than there are ranks: each of the
+        other ranks shows a sample that is another one's.
+        """
+        return self._fillers is not None and self._fillers(self.epoch, self.position.step)
 
     def forward_context(self) -> AbstractContextManager[Any]:
         """What a training forward pass runs in: its precision, and whether ranks synchronise."""

@@ -1,6 +1,6 @@
 """One process of the benchmark: a loop and the hand-written one take turns, and print their times.
 
-    python -m benchmarks.overhead.measure '{"loop": "ours", "case": "mlp", "level": "full"}'
+python -m benchmarks.overhead.measure '{"loop": "ours", "case": "mlp", "level": "full"}'
 """
 
 from __future__ import annotations

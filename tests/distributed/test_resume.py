@@ -73,7 +73,12 @@ def test_a_signal_to_one_rank_ends_all_with_one_checkpoint_and_75(hook, after, r
     assert last.startswith("preempted: ")
     assert "goes on from update-0" in last
     assert checkpoint_paths(Path("run/checkpoints"))
+    told = json.loads(Path("run/exit.json").read_text())
+    assert (told["code"], told["reason"], told["rank"]) == (75, "preempted", 0)
+    assert told["message"] in last
     assert launch(train, 2, args=arguments, start_method="fork") == whole
+    told = json.loads(Path("run/exit.json").read_text())
+    assert (told["code"], told["reason"], told["epoch"]) == (0, "done", 3)
 
 
 def test_a_killed_rank_is_started_again_and_the_run_goes_on(whole):

@@ -150,10 +150,14 @@ def refuse() -> list[str]:
         build_model_parallel(nn.Linear(2, 2), strategy="fsdp2", reshard_after_forward=2)
     said.append(str(caught.value))
     # What DDP is given goes through to it.
-    options = {"static_graph": True, "find_unused_parameters": True, "bucket_cap_mb": 3}
+    options: dict[str, Any] = {
+        "static_graph": True,
+        "gradient_as_bucket_view": True,
+        "bucket_cap_mb": 3,
+    }
     model: Any = build_model_parallel(nn.Linear(2, 2), sync_batchnorm=True, **options)
     assert model.static_graph
-    assert model.find_unused_parameters
+    assert model.gradient_as_bucket_view
     assert model.bucket_bytes_cap == 3 << 20
     return said
 
