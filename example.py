@@ -5,6 +5,7 @@
     python example.py --gpu_id 0 1 --distributed               # one process for each id
     python example.py --train_data my/train --test_data my/test --input_size 224 224
     python example.py --use_prune --sparsity 0.5               # train, prune, train on
+    python example.py --dry_run                                # try it all in seconds; or --explain
 
 Flags typed on the command line win over the file, the file wins over configs/config.yaml.
 """
@@ -16,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 import basetrainer as bt
+from basetrainer.data.disk_cache import cache_images
 from basetrainer.datasets.balance import resample_weights
 from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.digits import write_digits
@@ -30,11 +30,13 @@ from basetrainer.models.summary import model_summary
 from basetrainer.pruning.pipeline import prune_and_train, prune_by_config
 from basetrainer.utils import log, setup_config, torch_tools
 
-DIGITS = Path("data/digits")
+DIGITS = "data/digits"
 
 
 class ClassificationTrainer(bt.EngineTrainer):
     """Six ``build_*`` methods: the loop, the hooks and the files of a run come with the base."""
+
+    normalize: Any  # of whole batches, on the device
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
@@ -49,10 +51,16 @@ class ClassificationTrainer(bt.EngineTrainer):
 
     def open_data(self, cfg: Any, phase: str, paths: Any, **more: Any) -> Any:
         pixels = {"mean": cfg.rgb_mean, "std": cfg.rgb_std, "train": phase == "train"}
-        transform = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
-        return open_dataset(paths, transform, root=cfg.data_root, on_broken=cfg.on_broken, **more)
+        steps = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
+        transform, self.normalize = steps.split()  # images stay uint8 until to_device()
+        data = open_dataset(paths, transform, root=cfg.data_root, on_broken=cfg.on_broken, **more)
+        return cache_images(data, cfg.cache, cfg.cache_dir, size=cfg.cache_size)
 
-    def build_train_loader(self, cfg: Any, **kwargs: Any) -> DataLoader[Any]:
+    def to_device(self, inputs: Any) -> Any:
+        images, labels = super().to_device(inputs)
+        return self.normalize(images), labels
+
+    def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
         data = self.open_data(cfg, "train", cfg.train_data, class_names=cfg.class_name)
         self.train_data, cfg.class_name = data, data.class_names
         weights = resample_weights(data.targets, cfg.resample)
@@ -67,9 +75,10 @@ class ClassificationTrainer(bt.EngineTrainer):
             return {name: self.open_tests(cfg, paths) for name, paths in cfg.test_data.items()}
         return self.open_tests(cfg, cfg.test_data) if cfg.test_data else None
 
-    def open_tests(self, cfg: Any, paths: Any) -> DataLoader[Any]:
+    def open_tests(self, cfg: Any, paths: Any) -> Any:
         data = self.open_data(cfg, "test", paths, like=self.train_data)
-        return self.build_dataloader(data, cfg.batch_size, cfg.num_workers, False, phase="test")
+        size = cfg.test_batch_size or cfg.batch_size
+        return self.build_dataloader(data, size, cfg.num_workers, False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
         more = {"pretrained": cfg.pretrained, "small_input": cfg.small_input, **cfg.net_args}
@@ -82,7 +91,7 @@ class ClassificationTrainer(bt.EngineTrainer):
             freeze(model, cfg.freeze)
         return self.build_model_parallel(model, cfg.gpu_id, distributed=cfg.distributed)
 
-    def build_optimizer(self, cfg: Any, **kwargs: Any) -> Optimizer:
+    def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
         more = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay, **cfg.optim_args}
         return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
 
@@ -113,15 +122,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--input_size", type=int, nargs=2, metavar=("W", "H"))
     parser.add_argument("--gpu_id", type=int, nargs="+")
     parser.add_argument("--milestones", type=int, nargs="*")
-    for name in ("work_dir", "resume", "finetune", "net_type", "prune_mod"):
+    texts = ("work_dir", "resume", "finetune", "net_type", "prune_mod", "optim_type", "loss_type")
+    for name in (*texts, "scheduler", "num_workers", "cache", "amp"):
         parser.add_argument(f"--{name}")
-    for name in ("optim_type", "loss_type", "scheduler"):
-        parser.add_argument(f"--{name}")
-    for name in ("num_epochs", "batch_size", "num_workers", "log_freq", "seed"):
+    for name in ("num_epochs", "batch_size", "log_freq", "seed"):
         parser.add_argument(f"--{name}", type=int)
     for name in ("lr", "momentum", "weight_decay", "num_warn_up", "sparsity"):
         parser.add_argument(f"--{name}", type=float)
-    for name in ("distributed", "pretrained", "use_prune"):
+    for name in ("distributed", "pretrained", "use_prune", "dry_run", "explain"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.set_defaults(**setup_config.load_config(Path(__file__).parent / "configs/config.yaml"))
     return parser
@@ -129,9 +137,12 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cfg: Any) -> Any:
     """Train; this is what each process runs."""
-    train_data = [cfg.train_data] if isinstance(cfg.train_data, str) else cfg.train_data or []
-    if DIGITS / "train" in map(Path, train_data):
+    if cfg.train_data in (f"{DIGITS}/train", [f"{DIGITS}/train"]):
         write_digits(DIGITS)
+    if cfg.dry_run:
+        return bt.dry_run(ClassificationTrainer, cfg).checked()
+    if cfg.explain:
+        return bt.explain_run(ClassificationTrainer, cfg)
     if cfg.use_prune:
         return prune_and_train(ClassificationTrainer, cfg)
     return ClassificationTrainer(cfg).run()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from basetrainer.__version__ import __version__
 
 if TYPE_CHECKING:
-    from basetrainer.callbacks.callbacks import Callback
+    from basetrainer.callbacks.callbacks import Callback, main_process_only
     from basetrainer.callbacks.early_stop import EarlyStop
     from basetrainer.callbacks.ema import EMA
     from basetrainer.callbacks.log_history import LogHistory
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from basetrainer.callbacks.time_limit import TimeLimit
     from basetrainer.criterion.criterion import build_criterion, get_criterion
     from basetrainer.engine.base import Base
+    from basetrainer.engine.dry_run import dry_run
     from basetrainer.engine.engine import Engine
+    from basetrainer.engine.explain import explain_run
     from basetrainer.engine.launch import launch
     from basetrainer.engine.trainer import EngineTrainer
     from basetrainer.errors import BaseTrainerError, ConfigError
@@ -48,12 +50,15 @@ __all__ = [
     "TimeLimit",
     "__version__",
     "build_criterion",
+    "dry_run",
+    "explain_run",
     "get_criterion",
     "get_models",
     "get_optimizer",
     "get_scheduler",
     "launch",
     "load_pruned",
+    "main_process_only",
     "model_pruning",
     "parser_config",
 ]
@@ -74,12 +79,15 @@ _HOMES = {
     "MultiLossesRecorder": "callbacks.multi_losses_recorder",
     "TimeLimit": "callbacks.time_limit",
     "build_criterion": "criterion.criterion",
+    "dry_run": "engine.dry_run",
+    "explain_run": "engine.explain",
     "get_criterion": "criterion.criterion",
     "get_models": "models.build_models",
     "get_optimizer": "optimizer.build_optimizer",
     "get_scheduler": "scheduler.build_scheduler",
     "launch": "engine.launch",
     "load_pruned": "models.load_pruned",
+    "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",
     "parser_config": "utils.setup_config",
 }

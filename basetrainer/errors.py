@@ -4,12 +4,13 @@
       +-- ConfigError (ValueError)        a setting is missing, of the wrong type or impossible
       |     +-- UnknownNameError          a name that no builder knows
       +-- DataError (ValueError)          an image or a list file cannot be read
-      +-- LoaderError (RuntimeError)    a loader worker died
+      +-- LoaderError (RuntimeError)    a loader worker died or cannot go on
       +-- UsageError (TypeError)          a method returned what the engine cannot use
       +-- NonFiniteError (ArithmeticError)  a loss became NaN or infinite
       +-- CheckpointError (RuntimeError)  a file of weights cannot be read or does not fit
       +-- StorageError (OSError)        a checkpoint cannot be written
       +-- OutOfMemoryError (MemoryError)  a step needs more memory than there is
+      +-- DryRunError (RuntimeError)    a dry run found what would end the real one
       +-- Preempted                     a signal ended the run; started again, it goes on
       +-- PruningError (RuntimeError)     a network cannot be pruned; it is as it was
       +-- LaunchError (RuntimeError)      a process of the job failed
@@ -47,7 +48,7 @@ class DataError(BaseTrainerError, ValueError):
 
 
 class LoaderError(BaseTrainerError, RuntimeError):
-    """A loader worker died; the message says of what, and how to mend it."""
+    """A loader worker died or cannot go on; the message says of what, and how to mend it."""
 
 
 class UsageError(BaseTrainerError, TypeError):
@@ -76,6 +77,12 @@ class Preempted(BaseTrainerError):  # noqa: N818 # it is no fault
     """A signal asked the run to end; it left a checkpoint, and started again it goes on."""
 
     exit_code = 75
+
+
+class DryRunError(BaseTrainerError, RuntimeError):
+    """A dry run found what would end or spoil the real one; the message lists all of it."""
+
+    exit_code = 2
 
 
 class PruningError(BaseTrainerError, RuntimeError):

@@ -30,12 +30,12 @@ class _Audience:
         # A copy of the same type: a list never equals a tuple.
         self.listeners = listeners if isinstance(listeners, tuple) else list(listeners)
         self.calls = {
-            name: tuple(getattr(one, name) for one in self.listeners if _hears(one, name))
+            name: tuple(getattr(one, name) for one in self.listeners if hears(one, name))
             for name in HOOKS
         }
 
 
-def _hears(listener: Base, name: str) -> bool:
+def hears(listener: Base, name: str) -> bool:
     """Whether calling ``name`` on ``listener`` can have any effect."""
     return (
         getattr(type(listener), name) is not getattr(Base, name)
@@ -129,6 +129,18 @@ class Base:
         Called before ``on_train_begin`` and, in a run that goes on in the middle of an epoch, once
         more after ``on_epoch_begin``, which may have reset what was counted since.
         """
+
+    def state_for(self, rank: int, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return what this process loads in a run that goes on with another number of processes.
+
+        Args:
+            rank: Of this process.
+            states: Of the processes of then, by rank.
+
+        Returns:
+            By default the state of the same rank, or that of rank 0 where there was none.
+        """
+        return states[rank if rank < len(states) else 0]
 
     @hook
     def set_model(self, model: nn.Module) -> None:

@@ -35,8 +35,9 @@ class EngineConfig:
     deterministic: bool = False
     """Whether to use torch's deterministic algorithms; bit-equality on a GPU needs them."""
 
-    amp: Literal["bf16", "fp16"] | None = None
-    """Mixed precision: bfloat16, or float16 with a gradient scaler."""
+    amp: Literal["bf16", "fp16", "auto"] | None = None
+    """Mixed precision: bfloat16, or float16 with a gradient scaler; ``auto`` is bfloat16 where the
+    device computes in it, else none."""
 
     accumulate_steps: int = 1
     """Micro-batches per optimizer step."""
@@ -56,6 +57,10 @@ class EngineConfig:
 
     test_every: int = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
+
+    inference_mode: bool = True
+    """Whether evaluations run in ``torch.inference_mode``; else in ``torch.no_grad``, for a model
+    that keeps tensors of an evaluation and trains with them."""
 
     on_nonfinite: Literal["raise", "skip", "ignore"] = "raise"
     """When a loss is NaN or infinite: raise at the next log point and before anything is saved,
@@ -144,7 +149,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return tuple(check_key(name, value, origin))
     if name in ("num_epochs", "progress", "log_freq", "resume"):
         return check_key(name, value, origin)
-    if name in ("deterministic", "channels_last", "compile", "async_save"):
+    if name in ("deterministic", "channels_last", "compile", "async_save", "inference_mode"):
         return as_bool(name, value, origin)
     if name in ("seed", "keep_best", "profile_steps"):
         return as_int(name, value, origin, minimum=0)
@@ -165,7 +170,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
     if name == "early_stop_indicator":
         return str(value)
     choices = {
-        "amp": ("bf16", "fp16"),
+        "amp": ("bf16", "fp16", "auto"),
         "on_nonfinite": ("raise", "skip", "ignore"),
         "strategy": STRATEGIES,
     }[name]

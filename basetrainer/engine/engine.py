@@ -160,15 +160,15 @@ class Engine(Step):
         if dataset is None:
             return
         self.model.eval()
-        with torch.no_grad():
-            for step, inputs in enumerate(self.batches(dataset, self._title("Test "))):
-                self.test_step = step
-                inputs = self.to_device(inputs)
+        for step, inputs in enumerate(self.batches(dataset, self._title("Test "))):
+            self.test_step = step
+            inputs = self.to_device(inputs)
+            with self.without_gradients():  # not around the loader: its data may serve training too
                 with self.precision():
                     outputs, losses = self.run_step(inputs)
                 self.on_test_summary(inputs, outputs, losses, self.epoch, step, logs)
-                if self.checkpointer is not None and self.requests.is_called_away():
-                    break
+            if self.checkpointer is not None and self.requests.is_called_away():
+                break
 
     def batches(self, loader: Iterable[Any], title: str) -> Iterable[Any]:
         """Return the loader's batches; the main process shows how far it is."""

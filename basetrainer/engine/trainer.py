@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -20,25 +20,25 @@ from basetrainer.distributed.strategy import (
     check_precision,
     choosing,
     is_wrapped,
-    load_full_state,
-    own_state,
     undivided,
     unwrap,
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
-from basetrainer.engine.state import check_model
+from basetrainer.engine.load_weights import load_weights
+from basetrainer.engine.precision import speed_line
 from basetrainer.engine.test_sets import named_test_sets
-from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.models.structure import Structure, rebuilding, structure_in, structure_of
+from basetrainer.errors import ConfigError
+from basetrainer.models.structure import Structure, rebuilding, structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
-    load_state_dict,
     set_env_random_seed,
-    unwrap_state,
 )
+
+if TYPE_CHECKING:
+    from basetrainer.engine.dry_report import DryRunReport
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,9 @@ class EngineTrainer(Engine):
         callbacks = self.build_callbacks(cfg, **kwargs) or []
         given = [callback for callback in callbacks if callback is not None]
         self.callbacks = add_default_callbacks(given, self.config, self.model)
+        speed = speed_line(get(cfg, "amp"), self.config, self.device, self.optimizers)
+        if speed:
+            logger.info("speed   : %s", speed)
         if self.world_size > 1:
             # Replicas start alike, but what is drawn while training (dropout) differs by rank.
             set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
@@ -137,7 +140,7 @@ class EngineTrainer(Engine):
         cls,
         dataset: Any,
         batch_size: int,
-        num_workers: int,
+        num_workers: int | Literal["auto"],
         shuffle: bool = True,
         phase: str = "train",
         distributed: bool = True,
@@ -161,6 +164,18 @@ class EngineTrainer(Engine):
 
     # -- beside training -----------------------------------------------------------------------
 
+    def dry_run(self) -> DryRunReport:
+        """Try the whole run in seconds; see :func:`basetrainer.engine.dry_run.dry_run`."""
+        from basetrainer.engine.dry_run import dry_run
+
+        return dry_run(type(self), self.cfg)
+
+    def explain(self) -> str:
+        """Say what :meth:`run` will do; see :func:`basetrainer.engine.explain.explain`."""
+        from basetrainer.engine.explain import explain
+
+        return explain(self)
+
     def test(self, checkpoint: Any = None) -> Metrics:
         """Evaluate only, and return the test figures that the callbacks recorded.
 
@@ -180,7 +195,7 @@ class EngineTrainer(Engine):
         if checkpoint is None:
             self._evaluate(self.test_loader, logs)
         else:
-            self._load(checkpoint)
+            load_weights(self.model, checkpoint)
             self._evaluate(self.test_loader, logs, with_averages=False)
         return dict(logs.get("test") or {})
 
@@ -273,20 +288,6 @@ class EngineTrainer(Engine):
         if self.config.compile:
             inner.compile()  # in place: the keys of the state dict stay as they are
         return model
-
-    def _load(self, checkpoint: Any) -> None:
-        is_state = isinstance(checkpoint, dict)
-        state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
-        source = "The given state" if is_state else str(checkpoint)
-        try:
-            load_full_state(self.model, state)
-        except RuntimeError as error:
-            if structure_in(state) not in ({}, structure_of(self.model)):
-                raise CheckpointError(
-                    f"{source} is of a pruned network: give the file as finetune. {error}"
-                ) from error
-            check_model(state, own_state(self.model), source)  # says it in one line
-            raise CheckpointError(f"{source} does not fit the model: {error}") from error
 
 
 def _missing(trainer: EngineTrainer, method: str) -> str:

@@ -56,7 +56,7 @@ class ConfusionTally(Tally):
         if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
             labels = labels.argmax(1)
         # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
-        self._held.append((logits.detach().clone(), labels.detach().clone()))
+        self._held.append((logits.detach().clone(), labels.clone()))
         self._held_bytes += logits.nbytes + labels.nbytes
         if self._held_bytes > _HELD_BYTES or len(self._held) == _HELD_BATCHES:
             self.settle()
@@ -73,8 +73,7 @@ class ConfusionTally(Tally):
         counts = torch.stack([one.sum() for one in ((labels >= 0), *hits)])
         self.counts = counts if self.counts is None else self.counts + counts
         if num_classes <= _MATRIX_CLASSES:
-            matrix = confusion_counts(predicted, labels, num_classes)
-            self.matrix = matrix if self.matrix is None else self.matrix + matrix
+            self.matrix = confusion_counts(predicted, labels, num_classes, self.matrix)
 
     def reduce(self, context: DistContext) -> None:
         """Add the counts of all ranks."""
@@ -89,6 +88,16 @@ class ConfusionTally(Tally):
             if self.matrix is None:
                 self.matrix = torch.zeros((size, size), dtype=torch.int64, device=context.device)
             self.matrix = context.sum(self.matrix)
+
+    def take_in(self, other: Tally) -> None:
+        """Add the counts of another tally."""
+        if not isinstance(other, ConfusionTally) or other.counts is None:
+            return
+        self.counts = other.counts if self.counts is None else self.counts + other.counts
+        if other.matrix is not None:
+            self.matrix = other.matrix if self.matrix is None else self.matrix + other.matrix
+        told = zip(self._told, other._told, strict=True) if self._told else ()
+        self._told = [one + more for one, more in told] or list(other._told)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts, and those that were told."""

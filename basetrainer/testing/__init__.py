@@ -1,0 +1,1 @@
+"""Checks for your own trainer, one line of pytest each."""

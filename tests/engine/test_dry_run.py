@@ -1,0 +1,151 @@
+"""dry_run(): it finds what would go wrong, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import basetrainer as bt
+from basetrainer.engine.dry_run import dry_run
+from basetrainer.errors import DryRunError
+from basetrainer.utils import log
+from tests.engine.planted_faults import FAULTS, SETTINGS, Folders, table
+from tests.tiny import TinyTrainer
+
+PAGE = Path(bt.__file__).parents[1] / "docs" / "dry_run.md"
+
+
+class Whole(Folders):
+    """With everything that writes."""
+
+    def build_callbacks(self, cfg: Any, **kwargs: Any) -> Any:
+        log.set_logger(None, "info", f"{cfg['log_dir']}/train.log")
+        callbacks = super().build_callbacks(cfg, **kwargs)
+        return [*callbacks[:-1], bt.LogHistory(cfg["log_dir"]), callbacks[-1]]
+
+
+def digest(folder: Path) -> str:
+    """A hash of all names and contents in a folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        found.update(str(path.relative_to(folder)).encode())
+        found.update(path.read_bytes() if path.is_file() else b"")
+    return found.hexdigest()
+
+
+def test_every_planted_fault_is_found_and_told_as_the_page_says():
+    rows = table()
+    assert len(rows) == len(FAULTS) >= 15
+    for row, (name, fault) in zip(rows, FAULTS.items(), strict=True):
+        assert fault.says in row, f"{name}: {row}"
+    told = re.findall(r"^\| .* \|$", PAGE.read_text("utf-8"), re.M)
+    assert [one.split("|")[1] for one in told[-len(rows) :]] == [one.split("|")[1] for one in rows]
+    # Other versions of Python and torch have other words for their own errors.
+    ours = [row for row in rows if "Error: " not in row]
+    assert len(ours) > 10
+    assert set(ours) <= set(told)
+
+
+def test_a_trainer_without_fault_has_no_problem_and_no_warning():
+    report = dry_run(Folders, {**SETTINGS, "work_dir": "runs"})
+    assert (report.problems, report.warnings) == ([], [])
+    assert report.checked() is report
+    expected = ["build", "train data", "test data", "train", "test", "pictures"]
+    assert list(report.lines) == [*expected, "checkpoint", "resume", "estimate"]
+    assert "2 updates" in report.lines["train"]
+    assert "went on in epoch 1" in report.lines["resume"]
+    assert not Path("runs").exists()
+
+
+def test_the_run_that_is_there_stays_as_it_is_to_the_last_byte_and_goes_on_alike():
+    cfg = {**SETTINGS, "num_epochs": 1, "work_dir": "runs", "resume": "auto"}
+    Folders(dict(cfg)).run()
+    before = digest(Path("runs"))
+    trainer = Folders({**cfg, "num_epochs": 2})
+    weights = trainer.model.weight.clone()
+    after_build, state = digest(Path("runs")), torch.get_rng_state()
+    assert trainer.dry_run().problems == []
+    assert digest(Path("runs")) == after_build
+    assert before == after_build
+    assert torch.equal(trainer.model.weight, weights)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert trainer.position.epoch == 0
+    trainer.run()
+    assert trainer.position.epoch == 2
+
+
+def test_it_draws_pictures_and_leaves_the_log_to_those_who_had_it(capsys):
+    pytest.importorskip("matplotlib")
+    logger = log.set_logger(None, "info", "own.log")
+    try:
+        report = dry_run(Whole, {**SETTINGS, "work_dir": "runs"})
+        logger.info("afterwards")
+        assert report.lines["pictures"] == "confusion_matrix.png, curves.png"
+        lines = Path("own.log").read_text().splitlines()
+    finally:
+        for handler in list(logger.handlers):
+            if not isinstance(handler, logging.NullHandler):
+                logger.removeHandler(handler)
+                handler.close()
+        logger.propagate, logger.level = True, logging.NOTSET
+    assert lines[-1].endswith("| afterwards")
+    assert "dry run of Whole: 0 problems, 0 warnings" in lines[0]
+    assert not Path("runs").exists()
+    assert "epoch 0" not in capsys.readouterr().err
+
+
+def test_the_estimate_counts_epochs_steps_and_what_stays_on_the_disk():
+    cfg = {**SETTINGS, "num_epochs": 8, "work_dir": "runs", "keep_last": 3}
+    report = dry_run(Folders, cfg)
+    found = report.estimate
+    assert found is not None
+    assert (found.num_epochs, found.num_steps) == (8, 3)
+    assert 0 < found.seconds < 60
+    Folders({**cfg, "resume": "auto"}).run()
+    files = {one.stat().st_ino: one.stat().st_size for one in Path("runs").rglob("*")}
+    assert 0.7 < found.disk / sum(files.values()) < 2.0
+
+
+def test_several_problems_are_one_error_with_the_exit_code_of_a_wrong_setting():
+    with pytest.raises(DryRunError, match="no weight has changed") as caught:
+        dry_run(Folders, {**SETTINGS, "work_dir": "runs", "lr": 0.0}).checked()
+    assert caught.value.exit_code == 2
+
+
+def test_a_callback_that_takes_its_folder_from_elsewhere_is_not_run():
+    class Elsewhere(Folders):
+        def build_callbacks(self, cfg: Any, **kwargs: Any) -> Any:
+            Path("mine").mkdir()
+            return [bt.ModelCheckpoint(self.model, self.optimizer, "mine/model")]
+
+    (problem,) = dry_run(Elsewhere, {**SETTINGS, "work_dir": "runs"}).problems
+    assert "ModelCheckpoint writes to 'mine/model', which is not taken from cfg" in problem
+    assert list(Path("mine").rglob("*.pth")) == []
+
+
+def test_layers_that_do_not_learn_are_a_warning_with_their_names():
+    class Idle(torch.nn.Linear):
+        def __init__(self, size: int, classes: int) -> None:
+            super().__init__(size, classes)
+            self.idle = torch.nn.Linear(1, 1)
+
+    class Trainer(Folders):
+        parts = {"model": Idle}  # noqa: RUF012
+
+    report = dry_run(Trainer, {**SETTINGS, "work_dir": "runs"})
+    (warning,) = report.warnings
+    assert "2 weights have not changed: idle.weight, idle.bias" in warning
+
+
+@pytest.mark.parametrize("cfg", [None, {"num_epochs": 3}])
+def test_settings_without_a_folder_are_given_one(cfg):
+    before = sorted(Path.cwd().iterdir())
+    report = dry_run(lambda cfg: TinyTrainer(cfg), cfg)
+    assert report.problems == []
+    assert sorted(Path.cwd().iterdir()) == before

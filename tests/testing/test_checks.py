@@ -1,0 +1,88 @@
+"""The conformance kit: a good trainer passes, and each planted bug is caught by its check."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import basetrainer as bt
+from basetrainer.testing import checks
+from basetrainer.testing.running import differences
+from tests.testing.planted_bugs import BUGS, Good, make, said
+
+PAGE = Path(bt.__file__).parents[1] / "docs" / "testing.md"
+
+
+def marked(check: Any, value: Any, name: str) -> Any:
+    """A parameter of a test, with the mark of those that start processes."""
+    marks = pytest.mark.distributed if check is checks.two_processes_equal_one else ()
+    return pytest.param(value, id=name, marks=marks)
+
+
+@pytest.mark.parametrize("check", [marked(check, check, check.__name__) for check in checks.CHECKS])
+def test_a_trainer_without_a_bug_passes(check):
+    assert said(check, Good) == ""
+
+
+@pytest.mark.parametrize("bug", [marked(bug.check, bug, bug.kind.__name__) for bug in BUGS])
+def test_a_bug_is_caught_by_the_check_that_is_named_for_it(bug):
+    text = bug.caught()
+    assert text
+    row = f"| {bug.what} | `{bug.check.__name__}` | {text.partition(': ')[0]} |"
+    assert row in PAGE.read_text("utf-8")
+
+
+def test_the_page_names_all_of_at_least_twenty_bugs_and_every_check():
+    text = PAGE.read_text("utf-8")
+    rows = re.findall(r"^\| .* \| `(\w+)` \| .* \|$", text, re.M)
+    assert len(rows) == len(BUGS) >= 20
+    assert set(rows) == {check.__name__ for check in checks.CHECKS}
+
+
+def test_a_check_says_where_and_what_it_usually_comes_from():
+    bug = next(bug for bug in BUGS if bug.check is checks.no_host_reads)
+    assert bug.caught() == (
+        "Steps wait for the device: planted_bugs.py, line "
+        f"{line_of('self.last = loss.item()')}, in run_step (aten::_local_scalar_dense), 3 times. "
+        "Keep tensors as they are (detach and clone them) and read them in on_epoch_end, or every "
+        "log_freq steps."
+    )
+
+
+def line_of(code: str) -> int:
+    lines = (Path(__file__).parent / "planted_bugs.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if code in line)
+
+
+def test_a_make_that_hides_its_settings_is_told_so():
+    def deaf(**settings):
+        return make(Good, **{**settings, "num_epochs": 1})
+
+    with pytest.raises(AssertionError, match=r"make\(num_epochs=2\) returned a trainer whose cfg"):
+        checks.deterministic(deaf)
+
+
+def test_an_odd_batch_has_no_halves():
+    with pytest.raises(AssertionError, match="batch_size 3: an even one is needed"):
+        checks.accumulation_invariant(functools.partial(make, Good, batch_size=3))
+
+
+def test_one_batch_is_too_few_to_look_at_a_step():
+    with pytest.raises(AssertionError, match="no second step"):
+        checks.no_host_reads(functools.partial(make, Good, batch_size=16))
+
+
+def test_differences_are_told_by_place():
+    one = {"a": [torch.ones(2), 1.0], "b": {"c": "x"}, "nan": float("nan")}
+    other = {"a": [torch.tensor([1.0, 1.5]), 1.0 + 1e-9], "b": {}, "nan": one["nan"]}
+    assert differences(one, one) == []
+    assert differences(one, other, 1e-6) == [
+        "a.0: up to 0.5 apart",
+        "b.c is in one of the two only",
+    ]
+    assert differences({"n": 1}, {"n": 2}) == ["n: 1, and 2"]
