@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from basetrainer.__version__ import __version__
 
 if TYPE_CHECKING:
-    from basetrainer.callbacks.callbacks import Callback
+    from basetrainer.callbacks.callbacks import Callback, main_process_only
     from basetrainer.callbacks.early_stop import EarlyStop
     from basetrainer.callbacks.ema import EMA
     from basetrainer.callbacks.log_history import LogHistory
@@ -58,6 +58,7 @@ __all__ = [
     "get_scheduler",
     "launch",
     "load_pruned",
+    "main_process_only",
     "model_pruning",
     "parser_config",
 ]
@@ -86,6 +87,7 @@ _HOMES = {
     "get_scheduler": "scheduler.build_scheduler",
     "launch": "engine.launch",
     "load_pruned": "models.load_pruned",
+    "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",
     "parser_config": "utils.setup_config",
 }
