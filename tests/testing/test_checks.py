@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from tests.testing.planted_bugs import BUGS, Good, make, said
 PAGE = Path(bt.__file__).parents[1] / "docs" / "testing.md"
 
 
-def marked(check, value, name):
+def marked(check: Any, value: Any, name: str) -> Any:
     """A parameter of a test, with the mark of those that start processes."""
     marks = pytest.mark.distributed if check is checks.two_processes_equal_one else ()
     return pytest.param(value, id=name, marks=marks)
