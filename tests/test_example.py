@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +17,7 @@ from basetrainer.datasets.digits import write_digits
 ROOT = Path(example.__file__).parent
 CONFIG = ROOT / "configs" / "config.yaml"
 
-
-@pytest.fixture(autouse=True)
-def restored_logger() -> Iterator[None]:
-    yield
-    logger = logging.getLogger("basetrainer")
-    for handler in list(logger.handlers):
-        if not isinstance(handler, logging.NullHandler):
-            logger.removeHandler(handler)
-            handler.close()
-    logger.propagate = True
-    logger.setLevel(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("restored_logger")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:

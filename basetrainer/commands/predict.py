@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from basetrainer.inference.load_model import LoadedModel, Prediction
 
-_MOST_PICTURES = 64
+_MOST_PICTURES = 24
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -80,20 +79,14 @@ def test_the_run_that_is_there_stays_as_it_is_to_the_last_byte_and_goes_on_alike
     assert trainer.position.epoch == 2
 
 
+@pytest.mark.usefixtures("restored_logger")
 def test_it_draws_pictures_and_leaves_the_log_to_those_who_had_it(capsys):
     pytest.importorskip("matplotlib")
     logger = log.set_logger(None, "info", "own.log")
-    try:
-        report = dry_run(Whole, {**SETTINGS, "work_dir": "runs"})
-        logger.info("afterwards")
-        assert report.lines["pictures"] == "confusion_matrix.png, curves.png"
-        lines = Path("own.log").read_text().splitlines()
-    finally:
-        for handler in list(logger.handlers):
-            if not isinstance(handler, logging.NullHandler):
-                logger.removeHandler(handler)
-                handler.close()
-        logger.propagate, logger.level = True, logging.NOTSET
+    report = dry_run(Whole, {**SETTINGS, "work_dir": "runs"})
+    logger.info("afterwards")
+    assert report.lines["pictures"] == "confusion_matrix.png, curves.png"
+    lines = Path("own.log").read_text().splitlines()
     assert lines[-1].endswith("| afterwards")
     assert "dry run of Whole: 0 problems, 0 warnings" in lines[0]
     assert not Path("runs").exists()
