@@ -19,6 +19,7 @@ from typing import Any
 from torch import nn
 
 import basetrainer as bt
+from basetrainer.data.disk_cache import cache_images
 from basetrainer.datasets.balance import resample_weights
 from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.digits import write_digits
@@ -35,6 +36,8 @@ DIGITS = "data/digits"
 class ClassificationTrainer(bt.EngineTrainer):
     """Six ``build_*`` methods: the loop, the hooks and the files of a run come with the base."""
 
+    normalize: Any  # of whole batches, on the device
+
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         setup_config.create_workspace(cfg, [cfg.net_type], self.is_main_process)
@@ -48,8 +51,14 @@ class ClassificationTrainer(bt.EngineTrainer):
 
     def open_data(self, cfg: Any, phase: str, paths: Any, **more: Any) -> Any:
         pixels = {"mean": cfg.rgb_mean, "std": cfg.rgb_std, "train": phase == "train"}
-        transform = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
-        return open_dataset(paths, transform, root=cfg.data_root, on_broken=cfg.on_broken, **more)
+        steps = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
+        transform, self.normalize = steps.split()  # images stay uint8 until to_device()
+        data = open_dataset(paths, transform, root=cfg.data_root, on_broken=cfg.on_broken, **more)
+        return cache_images(data, cfg.cache, cfg.cache_dir, size=cfg.cache_size)
+
+    def to_device(self, inputs: Any) -> Any:
+        images, labels = super().to_device(inputs)
+        return self.normalize(images), labels
 
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
         data = self.open_data(cfg, "train", cfg.train_data, class_names=cfg.class_name)
@@ -68,7 +77,8 @@ class ClassificationTrainer(bt.EngineTrainer):
 
     def open_tests(self, cfg: Any, paths: Any) -> Any:
         data = self.open_data(cfg, "test", paths, like=self.train_data)
-        return self.build_dataloader(data, cfg.batch_size, cfg.num_workers, False, phase="test")
+        size = cfg.test_batch_size or cfg.batch_size
+        return self.build_dataloader(data, size, cfg.num_workers, False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
         more = {"pretrained": cfg.pretrained, "small_input": cfg.small_input, **cfg.net_args}
@@ -113,9 +123,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu_id", type=int, nargs="+")
     parser.add_argument("--milestones", type=int, nargs="*")
     texts = ("work_dir", "resume", "finetune", "net_type", "prune_mod", "optim_type", "loss_type")
-    for name in (*texts, "scheduler"):
+    for name in (*texts, "scheduler", "num_workers", "cache", "amp"):
         parser.add_argument(f"--{name}")
-    for name in ("num_epochs", "batch_size", "num_workers", "log_freq", "seed"):
+    for name in ("num_epochs", "batch_size", "log_freq", "seed"):
         parser.add_argument(f"--{name}", type=int)
     for name in ("lr", "momentum", "weight_decay", "num_warn_up", "sparsity"):
         parser.add_argument(f"--{name}", type=float)

@@ -4,7 +4,7 @@
       +-- ConfigError (ValueError)        a setting is missing, of the wrong type or impossible
       |     +-- UnknownNameError          a name that no builder knows
       +-- DataError (ValueError)          an image or a list file cannot be read
-      +-- LoaderError (RuntimeError)    a loader worker died
+      +-- LoaderError (RuntimeError)    a loader worker died or cannot go on
       +-- UsageError (TypeError)          a method returned what the engine cannot use
       +-- NonFiniteError (ArithmeticError)  a loss became NaN or infinite
       +-- CheckpointError (RuntimeError)  a file of weights cannot be read or does not fit
@@ -48,7 +48,7 @@ class DataError(BaseTrainerError, ValueError):
 
 
 class LoaderError(BaseTrainerError, RuntimeError):
-    """A loader worker died; the message says of what, and how to mend it."""
+    """A loader worker died or cannot go on; the message says of what, and how to mend it."""
 
 
 class UsageError(BaseTrainerError, TypeError):

@@ -1,14 +1,14 @@
 """Fine-tuning from a saved file against training from scratch, over all epochs and a third.
 
-    python -m benchmarks.finetune            # about six minutes on two cores
+    python -m benchmarks.finetune            # about ten minutes on two cores
     python -m benchmarks.finetune --seeds 2020
 
-The training images of the digits are split in two halves, file by file. The source network learns
-the digits 0 to 4 of the first half. Its last file goes into ``--finetune`` of a run on all ten
-digits of the second half: no image is seen in both, five of the ten classes are new, and so is the
-classifier. It is compared with the same run from random weights, over all epochs and over a third.
-Every run is ``example.py`` with its own settings; the accuracy is that of the last epoch on the 355
-test images.
+The training images of the digits are split in two halves, file by file, so that no image is seen in
+both. A source network learns the first half, once all ten digits and once the digits 0 to 4 alone.
+Its last file goes into ``--finetune`` of a run on all ten digits of the second half; of the second
+source five classes are new, and so the classifier is. Both are compared with the same run from
+random weights, over all epochs and over a third. Every run is ``example.py`` with its own settings;
+the accuracy is that of the last epoch on the 355 test images.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from basetrainer.datasets.digits import write_digits
 
 ROOT = Path(__file__).parent.parent
 EPOCHS = 18
-KNOWN = range(5)
-"""The digits that the source network learns."""
+SOURCES = {"all digits": range(10), "0 to 4": range(5)}
+"""The digits that each source network learns."""
 
 
 def split(digits: Path, folder: Path) -> None:
-    """Copy the training images into ``source`` (first half, digits 0 to 4) and ``target``."""
+    """Copy the second half of the training images into ``target``, the first for each source."""
     for label in range(10):
         images = sorted((digits / "train" / str(label)).iterdir())
-        parts = {"target": images[1::2]} | ({"source": images[::2]} if label in KNOWN else {})
-        for name, files in parts.items():
+        parts = {name: images[::2] for name, known in SOURCES.items() if label in known}
+        for name, files in {"target": images[1::2], **parts}.items():
             place = folder / name / str(label)
             place.mkdir(parents=True)
             for file in files:
@@ -67,16 +67,18 @@ def compare(seed: int) -> dict[str, float]:
         whole, third = (
             ["--seed", seed, "--num_epochs", epochs] for epochs in (EPOCHS, EPOCHS // 3)
         )
-        source = train(folder, "from", *whole, "--train_data", folder / "source", "--test_data")
-        (weights,) = (source / "model").glob("latest_model_*.pth")
         data = ["--train_data", folder / "target", "--test_data", digits / "test"]
         runs = {
             f"from scratch, {EPOCHS} epochs": train(folder, "whole", *data, *whole),
             f"from scratch, {EPOCHS // 3} epochs": train(folder, "third", *data, *third),
-            f"fine-tuned, {EPOCHS // 3} epochs": train(
-                folder, "tuned", *data, *third, "--finetune", weights
-            ),
         }
+        for name in SOURCES:
+            source = train(
+                folder, f"{name} run", *whole, "--train_data", folder / name, "--test_data"
+            )
+            (weights,) = (source / "model").glob("latest_model_*.pth")
+            tuned = train(folder, f"{name} tuned", *data, *third, "--finetune", weights)
+            runs[f"fine-tuned from {name}, {EPOCHS // 3} epochs"] = tuned
         return {kind: last_accuracy(run) for kind, run in runs.items()}
 
 

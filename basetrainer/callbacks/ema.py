@@ -11,7 +11,7 @@ from torch import Tensor
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
-from basetrainer.distributed.strategy import unwrap
+from basetrainer.distributed.strategy import is_sharded, unwrap
 from basetrainer.errors import ConfigError
 
 
@@ -47,6 +47,8 @@ class EMA(Callback):
         engine = self.engine
         if engine is None:
             return
+        if is_sharded(engine.model):
+            raise ConfigError("ema_decay does not go with strategy: fsdp2. Leave one of them out.")
         for name, value in self._weights().items():
             known = self._average.get(name, value)
             self._average[name] = known.to(value.device, copy=known is value)

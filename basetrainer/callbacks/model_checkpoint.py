@@ -18,7 +18,7 @@ from basetrainer.callbacks.describe import describe
 from basetrainer.callbacks.ema import EMA
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
-from basetrainer.distributed.strategy import full_state, load_full_state
+from basetrainer.distributed.strategy import full_state, load_full_state, own_state
 from basetrainer.engine.state import check_model
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.file_utils import create_dir
@@ -196,7 +196,7 @@ class ModelCheckpoint(Callback):
         try:
             load_full_state(model, state, strict=strict)
         except RuntimeError as error:
-            check_model(state, full_state(model), str(path))  # says it in one line
+            check_model(state, own_state(model), str(path))  # says it in one line
             raise CheckpointError(f"{path} does not fit the model: {error}") from error
         try:
             found = read_tree(path)
@@ -268,14 +268,15 @@ class ModelCheckpoint(Callback):
             self._files.forget()
 
     def _save_optimizer(self, epoch: int) -> None:
-        if self.model is None or not self.is_main_process:
+        if self.model is None:
             return
-        state = {
+        state = {  # collective where the model is sharded
             "epoch": epoch,
             "model": full_state(self.model),
             "optimizer": optimizer_state(self.optimizer),
         }
-        save(self.model_dir / OPTIMIZER, state)
+        if self.is_main_process:
+            save(self.model_dir / OPTIMIZER, state)
 
 
 def _names(logs: Logs | None) -> list[str]:

@@ -144,7 +144,7 @@ class Recorder(Callback, ABC):
         if tally is None:  # a loop of the user's own, without on_epoch_begin
             tally = self._tallies[phase] = self.new_tally()
         engine = self.engine
-        count = batch_size(inputs) if engine is None else engine.loss_count(inputs, outputs, losses)
+        count = batch_size(inputs) if engine is None else engine.count_of(inputs, outputs, losses)
         tally.add(inputs, outputs, losses, count)
         if tally.is_empty:
             tally.is_empty = False

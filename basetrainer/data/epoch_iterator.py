@@ -54,7 +54,7 @@ class EpochIterator(Iterator[Any]):
         return batch
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self._loader)
 
     def __del__(self) -> None:
         # A pass left early: torch would wait for workers that are busy.

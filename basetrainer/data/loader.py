@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
+from basetrainer.data.auto_workers import auto_workers
 from basetrainer.data.epoch_loader import EpochLoader
 from basetrainer.data.order import DealtOrder, EpochOrder, TrainOrder
 from basetrainer.distributed.context import DistContext
@@ -23,7 +24,7 @@ PHASES = ("train", "test", "val")
 def build_dataloader(
     dataset: Any,
     batch_size: int,
-    num_workers: int,
+    num_workers: int | Literal["auto"],
     shuffle: bool = True,
     phase: str = "train",
     distributed: bool = True,
@@ -36,7 +37,9 @@ def build_dataloader(
     Args:
         dataset: Map-style or iterable; it is not wrapped.
         batch_size: Samples of one batch of one process.
-        num_workers: Loader processes; 0 loads in this one.
+        num_workers: Loader processes; 0 loads in this one, "auto" asks
+            :func:`~basetrainer.data.auto_workers.auto_workers`. They live on between epochs unless
+            ``persistent_workers`` is False.
         shuffle: Whether to shuffle anew each epoch.
         phase: ``train`` gives each rank its part of every global batch; ``test`` and ``val`` deal
             whole batches of the one-process order, without padding or repeating.
@@ -52,6 +55,9 @@ def build_dataloader(
         raise ConfigError(f"phase: {phase!r} is none of {', '.join(PHASES)}.")
     if batch_size < 1:
         raise ConfigError(f"batch_size: {batch_size} must be at least 1.")
+    if num_workers == "auto":
+        num_workers, reason = auto_workers(dataset)
+        logger.info("workers : num_workers: auto is %d (%s): %s", num_workers, phase, reason)
     if num_workers < 0:
         raise ConfigError(f"num_workers: {num_workers} must not be negative.")
     kwargs["num_workers"] = num_workers

@@ -143,9 +143,13 @@ def worker_error(error: BaseException, iterator: Any = None) -> LoaderError | No
     said = _chain(error)
     if _SHARED_MEMORY.search(said):
         return LoaderError(_NO_SHARED_MEMORY.format(room=_shared_memory()))
-    if not _HAS_ENDED.search(said):
+    processes = processes_of(iterator)
+    is_cut_off = isinstance(error, (ConnectionError, EOFError))
+    for process in processes if is_cut_off else ():  # while it handed a batch over
+        process.join(0.2)
+    codes = {one.exitcode for one in processes} - {None}
+    if not (is_cut_off and codes) and not _HAS_ENDED.search(said):
         return None
-    codes = {one.exitcode for one in processes_of(iterator)} - {None, 0}
     by_signal = _SIGNAL_NAME.search(said)
     if -signal.SIGKILL in codes or (by_signal and by_signal[1] == "Killed"):
         return LoaderError(_KILLED)

@@ -108,6 +108,13 @@ def read_pil(path: str) -> Image:
     return decode_pil(read_bytes(path), path)
 
 
+def to_pil(image: Tensor) -> Image:
+    """Return a uint8 RGB image of shape ``(3, H, W)`` as Pillow has it."""
+    from PIL.Image import fromarray
+
+    return fromarray(image.permute(1, 2, 0).numpy())
+
+
 @functools.cache
 def _native_decoder() -> Callable[[Bytes], Tensor] | None:
     """Return torchvision's decoder, or None where it has none."""

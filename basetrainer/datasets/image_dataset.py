@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basetrainer.datasets.decode import read_pil, read_tensor
+from basetrainer.datasets.decode import read_pil, read_tensor, to_pil
 from basetrainer.datasets.index import ImageIndex
 from basetrainer.errors import ConfigError, DataError
 
@@ -24,6 +24,16 @@ logger = logging.getLogger(__name__)
 
 Transform: TypeAlias = Callable[[Any], Any]
 OnBroken: TypeAlias = Literal["raise", "skip"]
+
+
+class ImageCache(Protocol):
+    """Holds the images of a dataset as they are after the first steps of a transform."""
+
+    def rest_of(self, transform: Transform | None) -> tuple[bool, Transform | None]:
+        """Return whether the images serve a transform, and what of it is still to be done."""
+
+    def read(self, place: int) -> Tensor | None:
+        """Return an image, uint8, shape ``(3, H, W)``; None if it is known to be broken."""
 
 
 class ImageDataset(Dataset[tuple[Any, Any]]):
@@ -44,6 +54,8 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
 
     Attributes:
         transform: As given; may be replaced between epochs.
+        cache: Where images are read from while it serves the transform; None is their files. See
+            :func:`~basetrainer.data.disk_cache.cache_images`.
     """
 
     def __init__(
@@ -58,6 +70,7 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
             raise ConfigError(f"on_broken={on_broken!r}: it must be 'raise' or 'skip'.")
         self.index = index
         self.transform = transform
+        self.cache: ImageCache | None = None
         self._as_pil = as_pil
         # Which files are known to be broken; shared, so that what loader workers meet counts too.
         self._broken = torch.zeros(len(index), dtype=torch.bool) if on_broken == "skip" else None
@@ -76,8 +89,12 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
             image = self.read(index)
         else:
             index, image = self._next_readable(index, self._broken)
-        if self.transform is not None:
-            image = self.transform(image)
+        transform = self.transform
+        if self.cache is not None:
+            serves, rest = self.cache.rest_of(transform)
+            transform = rest if serves else transform
+        if transform is not None:
+            image = transform(image)
         return image, self.label(index)
 
     def read(self, index: int) -> Tensor | Image:
@@ -88,8 +105,11 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         Raises:
             DataError: If the file is missing or broken; names it, the reason and who lists it.
         """
-        path = self.index.path(index)
         try:
+            image = self._cached(index)
+            if image is not None:
+                return image
+            path = self.index.path(index)
             return read_pil(path) if self.as_pil else read_tensor(path)
         except DataError as error:
             mend = "Mend or remove it; 'basetrainer check' finds all such files"
@@ -117,6 +137,18 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
                 len(self),
                 ", ".join(self.index.sources),
             )
+
+    def _cached(self, index: int) -> Tensor | Image | None:
+        """Return what ``read`` gives where the cache serves the transform."""
+        if self.cache is None:
+            return None
+        serves, rest = self.cache.rest_of(self.transform)
+        if not serves:
+            return None
+        image = self.cache.read(index)
+        if image is None:
+            raise DataError(f"{self.index.path(index)}: broken when the cache was built.")
+        return to_pil(image) if self.as_pil and rest is self.transform else image
 
     def _next_readable(self, index: int, broken: Tensor) -> tuple[int, Any]:
         # No draw decides: the stand-in is the same in every epoch, worker and run.

@@ -23,7 +23,7 @@ class Normalize(nn.Module):
 
     uint8 pixels are scaled by 1/255 on the way, floats are taken to be scaled already. Works on one
     image and on a batch, so it may run in the loader or, at a quarter of the traffic between
-    processes, on the device: ``normalize.to(device)``.
+    processes, where the batch is: it follows the images to their device.
 
     A tensor is the image itself. In a tuple, list or dict only the images are normalised:
     ``tv_tensors.Image`` if there are any, else the first tensor with three or more dimensions.
@@ -74,6 +74,8 @@ class Normalize(nn.Module):
         return _replaced(sample, {id(image): self._normalized(image) for image in images})
 
     def _normalized(self, image: Tensor) -> Tensor:
+        if image.device != self.mean.device:  # once: the next batch is on the same device
+            self.to(image.device)
         if image.dtype == torch.uint8:
             # Decoded images lie channels last: twice as slow here. A batch keeps its layout.
             pixels = image.contiguous() if image.dim() == 3 else image

@@ -65,6 +65,7 @@ def hook(declared: Callable[Concatenate[B, P], None]) -> Callable[Concatenate[B,
             for call in calls:
                 call(*args, **kwargs)
             self.hook_seconds = seconds + perf_counter() - begin
+            self.last_hook = name
 
     HOOKS[name] = inspect.signature(declared)
     return broadcast
@@ -100,9 +101,11 @@ class Base:
 
     Attributes:
         hook_seconds: How long the listeners have been busy in hooks so far.
+        last_hook: The last hook that all listeners are through with; empty before the first.
     """
 
     hook_seconds = 0.0
+    last_hook = ""
 
     shares_state = False
     """Whether :meth:`state_dict` is the same in every process, so that one of them keeps it; by

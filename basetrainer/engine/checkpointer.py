@@ -31,7 +31,7 @@ from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
 from basetrainer.utils.monitor import deciding_monitor
-from basetrainer.utils.run_folder import CHECKPOINTS
+from basetrainer.utils.run_folder import CHECKPOINTS, EXIT
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
@@ -184,6 +184,7 @@ class Checkpointer:
     def _prepare(self, lock: RunLock) -> None:
         create_dir(self.folder)
         lock.acquire()
+        (self.folder / EXIT).unlink(missing_ok=True)
         self.store.clean()
         for folder in self.folder.iterdir():
             if folder.is_dir():

@@ -35,8 +35,9 @@ class EngineConfig:
     deterministic: bool = False
     """Whether to use torch's deterministic algorithms; bit-equality on a GPU needs them."""
 
-    amp: Literal["bf16", "fp16"] | None = None
-    """Mixed precision: bfloat16, or float16 with a gradient scaler."""
+    amp: Literal["bf16", "fp16", "auto"] | None = None
+    """Mixed precision: bfloat16, or float16 with a gradient scaler; ``auto`` is bfloat16 where the
+    device computes in it, else none."""
 
     accumulate_steps: int = 1
     """Micro-batches per optimizer step."""
@@ -57,6 +58,10 @@ class EngineConfig:
     test_every: int = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
 
+    inference_mode: bool = True
+    """Whether evaluations run in ``torch.inference_mode``; else in ``torch.no_grad``, for a model
+    that keeps tensors of an evaluation and trains with them."""
+
     on_nonfinite: Literal["raise", "skip", "ignore"] = "raise"
     """When a loss is NaN or infinite: raise at the next log point and before anything is saved,
     skip the update, or go on."""
@@ -65,7 +70,8 @@ class EngineConfig:
     """With ``on_nonfinite: skip``: how many updates in a row may be skipped."""
 
     strategy: StrategyName = "auto"
-    """How the model is spread: one device, DataParallel or DistributedDataParallel."""
+    """How the model is spread: one device, DataParallel, DistributedDataParallel, or in parts over
+    the processes (FSDP2)."""
 
     ema_decay: float | None = None
     """Decay per update of an averaged copy of the weights, which is then tested and saved."""
@@ -78,6 +84,10 @@ class EngineConfig:
 
     max_minutes: float | None = None
     """Stop after so many minutes."""
+
+    stall_limit: float | None = None
+    """End a run that does nothing for so many seconds, and print where each process is; a step, a
+    hook, a wait for data or a save that takes longer counts as nothing."""
 
     profile_steps: int = 0
     """Write a torch.profiler trace of so many training steps; 0 writes none."""
@@ -139,7 +149,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return tuple(check_key(name, value, origin))
     if name in ("num_epochs", "progress", "log_freq", "resume"):
         return check_key(name, value, origin)
-    if name in ("deterministic", "channels_last", "compile", "async_save"):
+    if name in ("deterministic", "channels_last", "compile", "async_save", "inference_mode"):
         return as_bool(name, value, origin)
     if name in ("seed", "keep_best", "profile_steps"):
         return as_int(name, value, origin, minimum=0)
@@ -147,14 +157,20 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return as_int(name, value, origin, minimum=0) or None
     if name in _COUNTS:
         return as_int(name, value, origin, minimum=1)
-    if name in ("clip_grad_norm", "max_minutes", "save_every_minutes", "slim_lambda"):
+    if name in (
+        "clip_grad_norm",
+        "max_minutes",
+        "save_every_minutes",
+        "slim_lambda",
+        "stall_limit",
+    ):
         return as_float(name, value, origin, above=0.0)
     if name == "ema_decay":
         return as_float(name, value, origin, above=0.0, below=1.0)
     if name == "early_stop_indicator":
         return str(value)
     choices = {
-        "amp": ("bf16", "fp16"),
+        "amp": ("bf16", "fp16", "auto"),
         "on_nonfinite": ("raise", "skip", "ignore"),
         "strategy": STRATEGIES,
     }[name]

@@ -48,6 +48,7 @@ class Engine(Step):
         model, optimizer, criterion, train_loader, test_loader: What the loop works with; several
             test loaders, by name, are scored apart.
         test_set: The name of the test set that is being evaluated; "" if there is but one.
+        test_step: The test batch that is, or was last, evaluated, from 0.
         device: Where batches are moved to.
         progress: Whether to show progress bars; lines are shown in any case.
         requests: Who asked the run to stop, and why.
@@ -68,7 +69,7 @@ class Engine(Step):
         self.callbacks: list[Base] = []
         self.train_loader: Any = None
         self.test_loader: Any = None
-        self.test_set = ""
+        self.test_set, self.test_step = "", 0
         self.progress = self.config.progress
         self.requests = Requests(self.context)
         self.checkpointer: Checkpointer | None = None
@@ -159,14 +160,15 @@ class Engine(Step):
         if dataset is None:
             return
         self.model.eval()
-        with torch.no_grad():
-            for step, inputs in enumerate(self.batches(dataset, self._title("Test "))):
-                inputs = self.to_device(inputs)
+        for step, inputs in enumerate(self.batches(dataset, self._title("Test "))):
+            self.test_step = step
+            inputs = self.to_device(inputs)
+            with self.without_gradients():  # not around the loader: its data may serve training too
                 with self.precision():
                     outputs, losses = self.run_step(inputs)
                 self.on_test_summary(inputs, outputs, losses, self.epoch, step, logs)
-                if self.checkpointer is not None and self.requests.is_called_away():
-                    break
+            if self.checkpointer is not None and self.requests.is_called_away():
+                break
 
     def batches(self, loader: Iterable[Any], title: str) -> Iterable[Any]:
         """Return the loader's batches; the main process shows how far it is."""

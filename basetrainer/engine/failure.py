@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.tree import size_of, tensors_of
 from basetrainer.data.workers import worker_error
+from basetrainer.engine.exit_file import write_exit_file
 from basetrainer.engine.frames import shorten
-from basetrainer.errors import BaseTrainerError, OutOfMemoryError
+from basetrainer.engine.notes import is_lost_peer
+from basetrainer.engine.position import place_of
+from basetrainer.engine.watch import watched
+from basetrainer.errors import BaseTrainerError, OutOfMemoryError, UsageError, first_line
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
@@ -25,12 +29,17 @@ logger = logging.getLogger(__name__)
 
 _CPU_IS_FULL = re.compile(r"can't allocate memory|not enough memory|Cannot allocate memory", re.I)
 _MIB = 1 << 20
+_INFERENCE = (
+    "{error}. A tensor that an evaluation made is trained with, or changed: the model, the loss or "
+    "a callback has kept it. Make it in the constructor, or set inference_mode: False."
+)
 
 
 class telling_failures:  # noqa: N801 # used like a function
     """While entered, explain what fails and let ``on_exception`` hear of it, then pass it on.
 
-    An error of the user's keeps two frames of ours; DEBUG logs the whole traceback.
+    A run that stalls fails, too: :mod:`~basetrainer.engine.watch` tells it. An error of the user's
+    keeps two frames of ours; DEBUG logs the whole traceback.
 
     Args:
         engine: Whose run it is.
@@ -40,9 +49,10 @@ class telling_failures:  # noqa: N801 # used like a function
     def __init__(self, engine: Engine, logs: Logs) -> None:
         self._engine = engine
         self._logs = logs
+        self._watched = watched(engine)
 
     def __enter__(self) -> None:
-        pass
+        self._watched.__enter__()
 
     def __exit__(
         self,
@@ -50,9 +60,13 @@ class telling_failures:  # noqa: N801 # used like a function
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._watched.__exit__(None, None, None)
         if error is None:
+            write_exit_file(self._engine)
             return
         told = explained(error, self._engine)
+        if not is_lost_peer(told):  # the rank that failed first writes
+            write_exit_file(self._engine, told)
         try:
             self._engine.on_exception(told, self._logs)
         except Exception:
@@ -70,14 +84,19 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
 
     Running out of memory becomes an :class:`~basetrainer.errors.OutOfMemoryError` that says what
     holds the memory and what to try, the death of a loader worker a
-    :class:`~basetrainer.errors.LoaderError`; everything else stays itself.
+    :class:`~basetrainer.errors.LoaderError`, training with what an evaluation left a
+    :class:`~basetrainer.errors.UsageError`; everything else stays itself.
     """
     if _is_out_of_memory(error):
         error = OutOfMemoryError(_memory_message(error, engine))
+    elif isinstance(error, RuntimeError) and "nference tensor" in str(error):
+        error = UsageError(_INFERENCE.format(error=first_line(error)))
     elif not isinstance(error, BaseTrainerError):
         # Torch's handler of SIGCHLD raises wherever the main process is.
         error = worker_error(error) or error
-    place = f"basetrainer: at epoch {engine.epoch}, step {engine.position.step}"
+    if isinstance(error, SystemExit) and engine.context.world_size > 1 and not error.code:
+        error.code = 1  # the other ranks wait for this one
+    place = f"basetrainer: at {place_of(engine)}"
     if hasattr(error, "add_note"):
         error.add_note(place)
     else:  # Python 3.10
@@ -100,7 +119,7 @@ def _memory_message(error: BaseException, engine: Engine) -> str:
     ]
     held = [f"{name} {size / _MIB:,.0f} MiB" for name, size in _holders(engine) if size]
     return (
-        f"Out of memory on {engine.device} at epoch {engine.epoch}, step {engine.position.step}: "
+        f"Out of memory on {engine.device} at {place_of(engine)}: "
         f"{str(error).partition(chr(10))[0].rstrip('.')}. The batch: "
         f"{', '.join(shapes) or 'not known'}. Held before activations: {', '.join(held)}. "
         f"Checkpoints that were written are whole. Try a smaller batch_size with "

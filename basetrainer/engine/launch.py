@@ -18,7 +18,12 @@ from urllib.parse import urlsplit
 
 import torch
 
-from basetrainer.engine.worker import first_failure, how_left, run_in_group, work
+from basetrainer.engine.exit_file import INTERRUPTED
+from basetrainer.engine.group import run_in_group
+from basetrainer.engine.notes import VANISHED, Note, Notes, how_left
+from basetrainer.engine.peers import Peers
+from basetrainer.engine.sweeper import Sweeper
+from basetrainer.engine.worker import work
 from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError, Preempted
 from basetrainer.utils.posix import handlers_kept
 
@@ -27,9 +32,6 @@ logger = logging.getLogger(__name__)
 _START_TIME = "BASETRAINER_START_TIME"
 _GROUP = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun, and others that start processes, set in each."""
-
-_INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C ended, as shells have it."""
 
 _SAVE_TIMEOUT = 120
 """Seconds that processes have, once they were told to end, to write a checkpoint."""
@@ -85,7 +87,9 @@ def launch(
         os.environ[_START_TIME] = datetime.now().isoformat()
     try:
         if distributed and all(name in os.environ for name in _GROUP):
-            return run_in_group(main_func, args, startup_timeout, stall_timeout)
+            alone = os.environ["WORLD_SIZE"] == "1" or _is_interactive()
+            times = startup_timeout, stall_timeout
+            return run_in_group(main_func, args, *times, _tell, raises=alone)
         is_alone = not distributed or num_processes <= 1
         if is_alone and distributed:
             logger.info("one process: gpu_id names one device")
@@ -102,8 +106,9 @@ def launch(
         if _is_interactive():
             raise
         kind = {Preempted: "preempted", KeyboardInterrupt: "interrupted"}.get(type(error), "error")
-        sys.stderr.write(f"{kind}: {error}\n")
-        raise SystemExit(getattr(error, "exit_code", _INTERRUPTED)) from None
+        if os.environ.get("RANK", "0") == "0":
+            sys.stderr.write(f"{kind}: {error}\n")
+        raise SystemExit(getattr(error, "exit_code", INTERRUPTED)) from None
     finally:
         if sets_time:
             os.environ.pop(_START_TIME, None)
@@ -227,23 +232,28 @@ def _start(
     with tempfile.TemporaryDirectory(prefix="basetrainer-") as folder:
         config = LaunchConfig(**settings, logs_specs=DefaultLogsSpecs(log_dir=folder))
         agent_log.setLevel(logging.CRITICAL)  # it tells every failure twice; we tell it once
+        attempts = [Notes(folder, attempt) for attempt in range(settings["max_restarts"] + 1)]
+        sweeper = Sweeper(attempts)
+        sweeper.start()
         try:
             with handlers_kept():  # the agent leaves its own behind
                 results = elastic_launch(config, work)(
                     folder, main_func, tuple(args), startup_timeout, stall_timeout
                 )
         except ChildFailedError as error:
-            told = first_failure(folder, settings["max_restarts"])
-            raise (told or LaunchError(_describe(error))) from None
+            raise _explained(error, attempts[-1]) from None
         except SignalException as error:
-            how = how_left(folder)
+            how, note = how_left(attempts), attempts[-1].failure()
             if how is not None or error.sigval == signal.SIGINT:
                 raise (how or KeyboardInterrupt()) from None
+            if note is not None:
+                raise note.error() from None
             name = signal.Signals(error.sigval).name
             raise LaunchError(f"{name} ended the processes.") from None
         finally:
+            sweeper.close()
             agent_log.setLevel(level)
-        how = how_left(folder)
+        how = how_left(attempts)
         if how is not None:
             raise how
     # The main process of the run is on machine 0.
@@ -251,12 +261,31 @@ def _start(
     return None if result is None else pickle.loads(result)
 
 
-def _describe(error: Any) -> str:
-    """Describe a process that ended without a word of its own."""
+def _explained(error: Any, notes: Notes) -> BaseTrainerError:
+    """Return what the rank that failed first said; how it ended, if it said nothing."""
+    note = notes.failure()
+    if note is not None and note.type != VANISHED:
+        return note.error()
     by_signal = [failure for failure in error.failures.values() if failure.exitcode < 0]
+    if note is not None and not by_signal:
+        return note.error()
     failure = by_signal[0] if by_signal else error.get_first_failure()[1]
     by = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
-    return f"Rank {failure.local_rank} ended with {by} (process {failure.pid})."
+    return LaunchError(f"Rank {failure.local_rank} ended with {by} (process {failure.pid}).")
+
+
+def _tell(note: Note, peers: Peers | None) -> None:
+    """Print how a job ended that something else started: once on each machine."""
+    error = note.error()
+    if peers is None or peers.is_speaker():
+        sys.stderr.write(f"error: {error}\n")
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun shows it at its end
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        try:
+            raise error from None  # it records the exception that is being handled
+        except BaseTrainerError as raised:
+            get_error_handler().record_exception(raised)
 
 
 def _is_interactive() -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from basetrainer.distributed.strategy import full_state, load_full_state
+from basetrainer.distributed.strategy import load_full_state, own_state
 from basetrainer.engine.state import check_model
 from basetrainer.errors import CheckpointError
 from basetrainer.models.structure import structure_in, structure_of
@@ -34,5 +34,5 @@ def load_weights(model: nn.Module, checkpoint: Any) -> None:
             raise CheckpointError(
                 f"{source} is of a pruned network: give the file as finetune. {error}"
             ) from error
-        check_model(state, full_state(model), source)  # says it in one line
+        check_model(state, own_state(model), source)  # says it in one line
         raise CheckpointError(f"{source} does not fit the model: {error}") from error

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from basetrainer.engine.engine import Engine
 
 
 @dataclass(slots=True)
@@ -26,3 +30,13 @@ class Position:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Take the counters from :meth:`state_dict`."""
         self.epoch, self.step, self.update = state["epoch"], state["step"], state["update"]
+
+
+def place_of(engine: Engine) -> str:
+    """Return where a run is, in words such as ``epoch 3, step 17``."""
+    position = engine.position
+    if position.epoch > engine.epoch:
+        return f"the end of epoch {engine.epoch}"
+    if engine.last_hook in ("on_test_begin", "on_test_summary"):
+        return f"epoch {engine.epoch}, test step {engine.test_step}"
+    return f"epoch {engine.epoch}, step {position.step}"

@@ -30,6 +30,7 @@ class Requests:
         self.stop_is_final = True
         self.outside: Callable[[], int] | None = None
         self._context = context
+        self._is_alone = context.world_size == 1
         self._flag = SharedFlag(context)
         self._next_call = 0.0
 
@@ -44,7 +45,8 @@ class Requests:
 
     def poll(self) -> int:
         """Return what was asked of any rank by the last poll; every rank must call it."""
-        return self._explained(self._flag.poll(self._mine()))
+        mine = self._mine()
+        return mine if self._is_alone else self._explained(self._flag.poll(mine))
 
     def settle(self) -> int:
         """Return what is asked of any rank now, waiting for all; every rank must call it."""
@@ -53,7 +55,7 @@ class Requests:
     def is_called_away(self) -> bool:
         """Whether the run shall leave, as far as is known without waiting for other ranks."""
         mine = self._mine()
-        if self._context.world_size > 1 and time.monotonic() >= self._next_call:
+        if not self._is_alone and time.monotonic() >= self._next_call:
             self._next_call = time.monotonic() + _SECONDS_BETWEEN_CALLS
             mine = self._flag.call(mine)
         return mine >= PREEMPT
@@ -64,7 +66,7 @@ class Requests:
 
     def _explained(self, request: int) -> int:
         """Let all ranks know the reason, if one of them wants to stop."""
-        if request == STOP and self._context.world_size > 1:
+        if request == STOP and not self._is_alone:
             reasons = self._context.gather((self.stop_reason, self.stop_is_final))
             self.stop_reason, self.stop_is_final = next(one for one in reasons if one[0])
         return request

@@ -31,7 +31,7 @@ net_type width_mult input_size rgb_mean rgb_std train_transform resample freeze
 small_input accumulate_steps clip_grad_norm amp seed steps_per_epoch on_nonfinite max_skips
 ema_decay channels_last split_params slim_lambda
 use_prune prune_mod sparsity prune_backend prune_exclude prune_linear
-optim_args loss_args net_args scheduler_args on_broken
+optim_args loss_args net_args scheduler_args on_broken cache cache_size
 """
 SHAPING: frozenset[str] = frozenset(_SHAPING.split())
 """Settings that decide what the weights become; with another value it is another run."""
@@ -41,7 +41,7 @@ _MOVED = ("train_data", "test_data")
 
 _SHARES = ("batch_size", "world_size", "rank")
 """What the data say of one process; the global batch stands for them."""
-_SAME_MACHINE = ("world_size", "torch", "threads", "device")
+_SAME_MACHINE = ("world_size", "torch", "threads", "amp", "device")
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ def run_fingerprint(engine: Engine) -> dict[str, Any]:
         "world_size": engine.context.world_size,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "amp": engine.config.amp,  # "auto" is not the same everywhere
         "device": device.type
         if device.type == "cpu"
         else torch.get_device_module(device).get_device_name(device),

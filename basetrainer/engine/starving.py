@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
+
+from basetrainer.utils.posix import num_cores
 
 if TYPE_CHECKING:
     from basetrainer.engine.clock import Clock
@@ -91,13 +92,6 @@ def advice(loader: Any, clock: Clock, cores: int) -> str:
         more = min(2 * workers, cores)
         return f"num_workers={workers} leaves cores idle: try num_workers={more}."
     return (
-        f"The {workers} workers have all {cores} cores, so samples must cost less: keep images on "
-        f"disk in the size they are trained in, normalise on the device, or draw fewer transforms."
+        f"The {workers} workers have all {cores} cores, so samples must cost less: keep images "
+        f"decoded (cache: disk), normalise on the device, or draw fewer transforms."
     )
-
-
-def num_cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: containers and job schedulers give a part
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

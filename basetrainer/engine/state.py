@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs, SetLogs
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
 from basetrainer.checkpoint.tree import check_tree, snapshot
-from basetrainer.distributed.strategy import full_state, load_full_state
+from basetrainer.distributed.strategy import full_state, load_full_state, own_state
 from basetrainer.engine.base import Base
 from basetrainer.errors import CheckpointError, UsageError
 from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
@@ -47,14 +47,14 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     check_tree(place, "the training data's state_dict()")
     rank = {"rng": rng_state(engine.device), "own": own, "data": place, "callbacks": mine}
     ranks = engine.context.gather(rank)  # Collective: every rank must get here.
-    model = full_state(engine.model)
+    model, optimizer = full_state(engine.model), optimizer_state(engine.optimizer)  # likewise
     if not engine.context.is_main:
         return {}
     criterion = engine.criterion
     parts = {
         "model": model,
         "criterion": criterion.state_dict() if isinstance(criterion, nn.Module) else {},
-        "optimizer": optimizer_state(engine.optimizer),
+        "optimizer": optimizer,
     }
     for name, part in parts.items():
         check_tree(part, f"{name}.state_dict()")
@@ -123,7 +123,7 @@ class Restored:
             model = tree["model"]
         except _MISFITS as error:
             raise CheckpointError(f"{source} is no state of a run: {error!r} is wrong.") from error
-        check_model(model, full_state(engine.model), source)
+        check_model(model, own_state(engine.model), source)
         self._tree = tree
         self._engine = engine
         self._source = source

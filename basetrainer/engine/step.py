@@ -17,9 +17,12 @@ from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.losses import check_step, total_loss
 from basetrainer.engine.nonfinite import NonFiniteGuard
 from basetrainer.engine.position import Position
+from basetrainer.engine.precision import effective
 from basetrainer.engine.updater import Updater
 from basetrainer.errors import UsageError
 from basetrainer.utils.torch_tools import batch_size, move_to_device
+
+_NOTHING = nullcontext()
 
 
 class Step(Base):
@@ -34,15 +37,18 @@ class Step(Base):
         self.cfg = cfg
         self.config = EngineConfig.from_cfg(cfg)
         self.context = DistContext.current(self.config.gpu_id)
+        self.config = effective(self.config, self.context.device)
         self.position = Position()
         self.epoch = 0
         self.model: Any = None  # an nn.Module; Any, so that trainer.model.module type-checks
         self.criterion: Any = None
         self.optimizer: Any = None  # an Optimizer, or a dict, list or tuple of them
-        self._device = self.context.device
+        self.device = self.context.device
         self.inputs: Any = None  # the running batch
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
+        self._counted = (-1, 0)  # the step and the losses that _step_count is of
+        self._step_count: float | Tensor = 0.0
         self._updaters: dict[int, Updater] = {}
         watches = self.config.on_nonfinite == "raise"
         self.guard = NonFiniteGuard(self.context) if watches else None
@@ -64,7 +70,10 @@ class Step(Base):
         if self.position.step == 0:
             check_step(returned)
         outputs, losses = returned
-        self.update(losses, self.loss_count(inputs, outputs, losses))
+        self._step_count = self.loss_count(inputs, outputs, losses)
+        # These losses live until the last hook of the step, so that their id is theirs alone.
+        self._counted = self.position.step, id(losses)
+        self.update(losses, self._step_count)
         return outputs, losses
 
     def run_step(self, inputs: Any) -> tuple[Any, Any]:
@@ -96,6 +105,12 @@ class Step(Base):
         """
         return batch_size(inputs)
 
+    def count_of(self, inputs: Any, outputs: Any, losses: Any) -> float | Tensor:
+        """Return what :meth:`loss_count` says of a batch, asked once for each training step."""
+        if self._counted == (self.position.step, id(losses)):
+            return self._step_count
+        return self.loss_count(inputs, outputs, losses)
+
     def update(
         self,
         losses: Any,
@@ -117,11 +132,6 @@ class Step(Base):
         count = float(batch_size(self.inputs) if count is None else count)
         if self.guard is not None:
             self.guard.watch(losses, count, self.epoch, self.position.step)
-        if optimizer is None and self._has_several:
-            raise UsageError(
-                f"There are several optimizers (a {type(self.optimizer).__name__}). Override "
-                f"train_step(self, inputs), and call self.update(loss, optimizer=...) for each."
-            )
         updater = self._updater(self.optimizer if optimizer is None else optimizer)
         updater.backward(total_loss(losses), count, only_own=optimizer is not None)
         if self._window_ends:
@@ -130,21 +140,28 @@ class Step(Base):
     def forward_context(self) -> AbstractContextManager[Any]:
         """What a training forward pass runs in: its precision, and whether ranks synchronise."""
         # Several optimizers reduce their own gradients when they step.
-        is_plain = self._window_ends and not self._has_several
-        if is_plain or self.context.world_size == 1:
+        if self.context.world_size == 1 or (self._window_ends and not self._has_several):
             return self.precision()
         return self._unsynchronised()
 
     def precision(self) -> AbstractContextManager[Any]:
         """The autocast context that ``amp`` asks for, or nothing."""
         if self.config.amp is None:
-            return nullcontext()
+            return _NOTHING
         dtype = torch.bfloat16 if self.config.amp == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype)
 
+    def without_gradients(self) -> AbstractContextManager[Any]:
+        """What a test step and its hook run in: ``torch.inference_mode``, unless that is off.
+
+        A hook that needs gradients makes its own:
+        ``with torch.inference_mode(False), torch.enable_grad(): x = inputs[0].clone()``.
+        """
+        return torch.inference_mode() if self.config.inference_mode else torch.no_grad()
+
     def to_device(self, inputs: Any) -> Any:
         """Move a batch to the device; tensors in lists, tuples and dicts too."""
-        if self.device.type == "cpu" and not self.config.channels_last:
+        if self._stays_here:
             return inputs
         return move_to_device(inputs, self.device, channels_last=self.config.channels_last)
 
@@ -156,6 +173,7 @@ class Step(Base):
     @device.setter
     def device(self, device: torch.device | str) -> None:
         self._device = torch.device(device)
+        self._stays_here = self._device.type == "cpu" and not self.config.channels_last
 
     @property
     def accumulate_steps(self) -> int:
@@ -218,6 +236,11 @@ class Step(Base):
         """Return the optimizer's updater, made at its first use."""
         updater = self._updaters.get(id(optimizer))
         if updater is None:
+            if optimizer is self.optimizer and self._has_several:
+                raise UsageError(
+                    f"There are several optimizers (a {type(optimizer).__name__}). Override "
+                    f"train_step(self, inputs), and call self.update(loss, optimizer=...) for each."
+                )
             updater = Updater(
                 optimizer,
                 self.config,

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -17,12 +17,16 @@ from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, see
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
+    check_precision,
+    choosing,
     is_wrapped,
+    undivided,
     unwrap,
 )
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.load_weights import load_weights
+from basetrainer.engine.precision import speed_line
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
@@ -79,7 +83,7 @@ class EngineTrainer(Engine):
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
-        with rebuilding(self._structure_to_go_on_with(cfg)):
+        with rebuilding(self._structure_to_go_on_with(cfg)), choosing(self.config.strategy):
             self.model = self._prepare(self.build_model(cfg, **kwargs))
         if get(cfg, "use_prune") and not structure_of(self.model):
             logger.warning(
@@ -96,6 +100,9 @@ class EngineTrainer(Engine):
         callbacks = self.build_callbacks(cfg, **kwargs) or []
         given = [callback for callback in callbacks if callback is not None]
         self.callbacks = add_default_callbacks(given, self.config, self.model)
+        speed = speed_line(get(cfg, "amp"), self.config, self.device, self.optimizers)
+        if speed:
+            logger.info("speed   : %s", speed)
         if self.world_size > 1:
             # Replicas start alike, but what is drawn while training (dropout) differs by rank.
             set_env_random_seed(self.config.seed + 1_000_003 * self.context.rank)
@@ -133,7 +140,7 @@ class EngineTrainer(Engine):
         cls,
         dataset: Any,
         batch_size: int,
-        num_workers: int,
+        num_workers: int | Literal["auto"],
         shuffle: bool = True,
         phase: str = "train",
         distributed: bool = True,
@@ -212,7 +219,8 @@ class EngineTrainer(Engine):
         batches = iter(self.batches(loader, "Predict"))
         gathers = is_dealt(loader) and self.world_size > 1
         while True:
-            with torch.no_grad(), self.test_weights(), evaluation_mode(self.model):
+            whole = undivided(self.model)
+            with torch.no_grad(), self.test_weights(), whole, evaluation_mode(self.model):
                 found = [
                     self.predict_step(self.to_device(batch))
                     for batch in itertools.islice(batches, 1)
@@ -271,6 +279,7 @@ class EngineTrainer(Engine):
                 f"each replica to itself. Return self.build_model_parallel(model, cfg.gpu_id), or "
                 f"set strategy: single."
             )
+        check_precision(model, self.config.amp)
         inner = unwrap(model)
         if not several:
             inner.to(self.device)

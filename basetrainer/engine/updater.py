@@ -11,9 +11,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from basetrainer.distributed.context import DistContext
-from basetrainer.distributed.strategy import is_wrapped
+from basetrainer.distributed.strategy import is_shard, is_sharded, is_wrapped, silenced
 from basetrainer.engine.config import EngineConfig
-from basetrainer.errors import NonFiniteError
+from basetrainer.errors import ConfigError, NonFiniteError
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ class Updater:
         self._weight: float | None = None  # None: no window has begun
         self._scaler = torch.amp.GradScaler(context.device.type) if config.amp == "fp16" else None
         self._drops_by_hand = _has_plain_zero_grad(optimizer)
+        self._sharded = model if is_sharded(model) else None
+        if self._sharded is not None and is_one_of_several:
+            raise ConfigError("strategy: fsdp2 trains with one optimizer. Set strategy: ddp.")
         self._in_model: set[int] | None = None  # None: no other rank takes part
         if model is not None and is_wrapped(model):
             # One of several optimizers: its backward passes go around the wrapper, which would
@@ -76,15 +79,16 @@ class Updater:
         if self._weight is None:
             self._drop_gradients()
             self._weight = 0.0
-        if count == 0:
+        if count == 0 and self._sharded is None:
             total = self._nothing()
-        elif self.is_exact:
+        elif self.is_exact and count:
             weight = count / self._nominal
             self._weight += weight
             total = total if weight == 1.0 else total * weight
         if self._scaler is not None:
             total = self._scaler.scale(total)
-        total.backward(inputs=self._parameters() if only_own else None)
+        with silenced(self._sharded if count == 0 else None):
+            total.backward(inputs=self._parameters() if only_own else None)
 
     def step(self) -> bool:
         """Step the optimizer with the gradients of the window; return whether it did.
@@ -153,7 +157,8 @@ class Updater:
     def _average_loose_gradients(self, in_model: set[int]) -> None:
         """Average over the ranks what the wrapped model does not: a criterion's parameters."""
         for parameter in self._parameters():
-            if id(parameter) not in in_model:
+            # Within a step the model shows whole parameters in the place of the sharded ones.
+            if id(parameter) not in in_model and not is_shard(parameter):
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 parameter.grad.copy_(self._context.mean(parameter.grad))

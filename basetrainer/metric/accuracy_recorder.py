@@ -56,7 +56,7 @@ class ConfusionTally(Tally):
         if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
             labels = labels.argmax(1)
         # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
-        self._held.append((logits.detach().clone(), labels.detach().clone()))
+        self._held.append((logits.detach().clone(), labels.clone()))
         self._held_bytes += logits.nbytes + labels.nbytes
         if self._held_bytes > _HELD_BYTES or len(self._held) == _HELD_BATCHES:
             self.settle()
@@ -73,8 +73,7 @@ class ConfusionTally(Tally):
         counts = torch.stack([one.sum() for one in ((labels >= 0), *hits)])
         self.counts = counts if self.counts is None else self.counts + counts
         if num_classes <= _MATRIX_CLASSES:
-            matrix = confusion_counts(predicted, labels, num_classes)
-            self.matrix = matrix if self.matrix is None else self.matrix + matrix
+            self.matrix = confusion_counts(predicted, labels, num_classes, self.matrix)
 
     def reduce(self, context: DistContext) -> None:
         """Add the counts of all ranks."""

@@ -8,13 +8,17 @@ import torch
 from torch import Tensor
 
 
-def confusion_counts(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+def confusion_counts(
+    predicted: Tensor, labels: Tensor, num_classes: int, into: Tensor | None = None
+) -> Tensor:
     """Count how often each class was taken for each other.
 
     Args:
         predicted: Class indices, shape ``(N,)``.
         labels: Class indices, shape ``(N,)``; negative ones (ignored samples) do not count.
         num_classes: C.
+        into: What an earlier call returned, to be added to in place: then the cost does not grow
+            with C.
 
     Returns:
         int64, shape ``(C, C)``; row = label, column = prediction.
@@ -22,12 +26,15 @@ def confusion_counts(predicted: Tensor, labels: Tensor, num_classes: int) -> Ten
     Raises:
         IndexError: If an index is C or larger.
     """
-    counts = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=labels.device)
+    if into is None:
+        # An ordinary tensor also within an evaluation, so that it can be added to after it.
+        with torch.inference_mode(mode=False):
+            into = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=labels.device)
     places = labels.long() * num_classes + predicted.long()
     # Ignored samples add 0 to the first place: no host read decides how many there are.
     is_counted = (labels >= 0).long()
-    counts.index_add_(0, places * is_counted, is_counted)
-    return counts.view(num_classes, num_classes)
+    into.view(-1).index_add_(0, places * is_counted, is_counted)
+    return into
 
 
 def topk_hits(logits: Tensor, labels: Tensor, ks: Sequence[int]) -> list[Tensor]:

@@ -72,6 +72,7 @@ class LRScheduler(Callback):
         self.schedule = warmed_up(schedule, self.num_warn_up, warm_up_start)
         self.epoch = 0
         self._update = -1  # within the epoch; the one whose learning rate is written
+        self._ready_for = -1  # the batch whose learning rate is written
         self._accumulate = 1
         self._updates = self.num_steps  # per epoch
         self._groups: list[dict[str, Any]] = []
@@ -98,13 +99,16 @@ class LRScheduler(Callback):
         """Set the learning rate of the epoch's first update."""
         self._update = -1  # whatever was done to it between two epochs, it is written again
         self.step(epoch, 0)
+        self._ready_for = 0
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """See to it that a run which goes on in the middle of an epoch starts right there."""
-        self._set_lr(batch)
+        if batch != self._ready_for or self.optimizer.param_groups is not self._groups:
+            self._set_lr(batch)
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Set the learning rate of the next batch."""
+        self._ready_for = batch + 1
         self._set_lr(batch + 1)
 
     @property

@@ -70,6 +70,20 @@ def as_broken(name: str, value: object, origin: str, *, example: str | None) -> 
     return as_choice(name, value, origin, ("raise", "skip"))
 
 
+def as_cache(name: str, value: object, origin: str, *, example: str | None) -> object:
+    """Where decoded images are kept; false is nowhere."""
+    if value is False:
+        return None
+    return as_choice(name, value, origin, ("disk",))
+
+
+def as_workers(name: str, value: object, origin: str, *, example: str | None) -> object:
+    """A number from 0, or ``auto``."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    return as_int(name, value, origin, minimum=0, example=example)
+
+
 def as_arguments(*elsewhere: str) -> Check:
     """Arguments by name, without those that are given ``elsewhere``; nothing is none."""
 

@@ -17,6 +17,7 @@ from basetrainer.utils.config_checks import (
     as_anything,
     as_arguments,
     as_broken,
+    as_cache,
     as_channels,
     as_data,
     as_epochs,
@@ -29,6 +30,7 @@ from basetrainer.utils.config_checks import (
     as_text_or_switch,
     as_texts,
     as_weights,
+    as_workers,
 )
 from basetrainer.utils.config_values import (
     Check,
@@ -90,6 +92,9 @@ SETTINGS: dict[str, Setting] = {
     "test_transform": Setting("anything", "How test images are prepared.", "val", as_anything),
     "data_root": Setting("text", "Where paths in list files start from.", "data", as_text),
     "on_broken": Setting("raise or skip", "What a broken image does.", "skip", as_broken),
+    "cache": Setting("disk", "Where decoded images are kept.", "disk", as_cache),
+    "cache_dir": Setting("text", "Folder of kept images.", "work_space/cache", as_text),
+    "cache_size": Setting("whole number >= 0", "Shorter side of kept images.", "256", FROM_ZERO),
     "resample": Setting("anything", "How much rare classes are repeated.", "mean", as_anything),
     "work_dir": Setting("text", "Folder of what a run leaves.", "work_space", as_text),
     "net_type": Setting("text", "Network.", "mobilenet_v2", as_text),
@@ -98,6 +103,7 @@ SETTINGS: dict[str, Setting] = {
     "rgb_mean": Setting("numbers", "Subtracted from each channel.", "[0.5, 0.5, 0.5]", as_channels),
     "rgb_std": Setting("numbers > 0", "Divides each channel.", "[0.5, 0.5, 0.5]", DEVIATIONS),
     "batch_size": Setting("whole number >= 1", "Samples per process and step.", "32", COUNT),
+    "test_batch_size": Setting("whole number >= 1", "Samples of a test batch.", "256", COUNT),
     "lr": Setting("number > 0", "Learning rate after warm-up.", "0.01", POSITIVE),
     "optim_type": Setting("text", "Optimizer.", "SGD", as_text),
     "loss_type": Setting(_NAMES, "Loss, several, or a weight for each.", "CELoss", as_names),
@@ -108,7 +114,7 @@ SETTINGS: dict[str, Setting] = {
     "momentum": Setting("number >= 0 and < 1", "Momentum of SGD.", "0.9", MOMENTUM),
     "num_epochs": Setting("whole number >= 1", "Epochs to train.", "30", COUNT),
     "num_warn_up": Setting("number >= 0", "Epochs in which the rate rises.", "3", as_epochs),
-    "num_workers": Setting("whole number >= 0", "Loader workers per process.", "4", FROM_ZERO),
+    "num_workers": Setting("number >= 0, or auto", "Loaders per process.", "auto", as_workers),
     "weight_decay": Setting("number >= 0", "Pull of the weights to 0.", "0.0005", NOT_NEGATIVE),
     "scheduler": Setting("text", "Schedule of the learning rate.", "cosine", as_text),
     "milestones": Setting("whole numbers >= 0", "Epochs when lr falls.", "[20, 35]", as_milestones),
@@ -132,9 +138,9 @@ _OTHERS = """
 seed deterministic amp accumulate_steps clip_grad_norm channels_last compile steps_per_epoch
 test_every on_nonfinite max_skips strategy save_every_updates save_every_epochs
 save_every_minutes keep_last keep_best async_save ema_decay early_stop early_stop_indicator
-max_minutes profile_steps start_save model_root log_root model_dir log_dir classes local_rank
-sparsity prune_mod prune_rounds prune_epochs prune_backend prune_exclude
-prune_linear dependency_aware slim_lambda
+max_minutes stall_limit profile_steps start_save model_root log_root model_dir log_dir classes
+local_rank sparsity prune_mod prune_rounds prune_epochs prune_backend prune_exclude
+prune_linear dependency_aware slim_lambda inference_mode
 """
 
 KNOWN_KEYS: frozenset[str] = frozenset([*SETTINGS, *_OTHERS.split()])

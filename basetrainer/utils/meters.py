@@ -15,41 +15,52 @@ _CHUNK = 64
 class ScalarHistory:
     """Scalars held in the order of their steps, wherever they were computed.
 
-    Appending reads nothing on the host. Values are cloned, since the caller may reuse the
-    tensor; every 64 of them become one, so that the memory held is that of the numbers alone.
+    Appending reads nothing on the host. Values are copied, since the caller may reuse the tensor,
+    into a buffer that is used again and again: that costs half of a clone.
     """
 
     def __init__(self) -> None:
-        self._held: list[Tensor] = []
-        self._chunks: list[Tensor] = []
+        self._buffer = torch.empty(0)
+        self._places: tuple[Tensor, ...] = ()  # the buffer's elements
+        self._dtype: torch.dtype | None = None
+        self._number = 0  # of elements that are filled
+        self._full: list[Tensor] = []
 
     def append(self, value: Tensor | float) -> None:
         """Hold one scalar; a tensor of more elements counts by its mean."""
-        if isinstance(value, Tensor):
-            value = value.detach()
-            self._held.append(value.clone() if value.ndim == 0 else value.float().mean())
-        else:
-            self._held.append(torch.tensor(value, dtype=torch.float64))
-        if len(self._held) == _CHUNK:
-            self._pack()
+        if not isinstance(value, Tensor):
+            value = torch.tensor(value, dtype=torch.float64)
+        elif value.ndim:
+            value = value.float().mean()
+        if value.dtype is not self._dtype or self._number == _CHUNK:
+            self._make_room(value)
+        # One from another device is moved: that is slow, but right.
+        self._places[self._number].copy_(value.detach())
+        self._number += 1
 
     def drain(self) -> list[float]:
         """Return the held scalars, oldest first, and forget them; this reads the device."""
-        self._pack()
-        chunks, self._chunks = self._chunks, []
-        return [number for chunk in chunks for number in chunk.tolist()]
+        self._put_away()
+        full, self._full = self._full, []
+        return [number for chunk in full for number in chunk.tolist()]
 
-    def _pack(self) -> None:
-        if self._held:
-            kinds = {(value.device, value.dtype) for value in self._held}
-            if len(kinds) == 1:
-                self._chunks.append(torch.stack(self._held))
-            else:  # a float among tensors, or a device that changed
-                self._chunks.append(torch.stack([value.cpu().double() for value in self._held]))
-            self._held = []
+    def _make_room(self, value: Tensor) -> None:
+        """Let the buffer have a free element for the value."""
+        self._put_away()
+        if value.dtype is not self._dtype:
+            self._dtype = value.dtype
+            with torch.inference_mode(False):  # it may outlive an evaluation
+                self._buffer = torch.empty(_CHUNK, dtype=value.dtype, device=value.device)
+                self._places = self._buffer.unbind()
+
+    def _put_away(self) -> None:
+        """Copy what the buffer holds, so that it can be filled again."""
+        if self._number:
+            self._full.append(self._buffer[: self._number].clone())
+            self._number = 0
 
     def __len__(self) -> int:
-        return len(self._held) + sum(len(chunk) for chunk in self._chunks)
+        return self._number + sum(len(chunk) for chunk in self._full)
 
 
 class Mean:

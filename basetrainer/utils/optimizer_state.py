@@ -6,14 +6,19 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from basetrainer.distributed.strategy import is_shard, like, whole
+
 
 def optimizer_state(optimizer: Any) -> Any:
-    """Return the state of one optimizer, or of several in the same structure."""
+    """Return the state of one optimizer, or of several in the same structure.
+
+    Of sharded parameters it is made whole: a collective call, and only rank 0 gets the tensors.
+    """
     if isinstance(optimizer, dict):
-        return {name: one.state_dict() for name, one in optimizer.items()}
+        return {name: optimizer_state(one) for name, one in optimizer.items()}
     if isinstance(optimizer, (list, tuple)):
-        return [one.state_dict() for one in optimizer]
-    return optimizer.state_dict() if optimizer is not None else None
+        return [optimizer_state(one) for one in optimizer]
+    return whole(optimizer.state_dict()) if optimizer is not None else None
 
 
 def load_optimizer_state(optimizer: Any, state: Any, *, keeps_options: bool = True) -> None:
@@ -46,4 +51,18 @@ def _load(optimizer: Optimizer, state: dict[str, Any], keeps_options: bool) -> N
             for old, new in zip(state["param_groups"], optimizer.param_groups, strict=True)
         ]
         state = {**state, "param_groups": groups}
-    optimizer.load_state_dict(state)
+    optimizer.load_state_dict(_placed(optimizer, state))
+
+
+def _placed(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state sharded as the parameters are."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    if not any(is_shard(one) for one in parameters):
+        return state
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    own = dict(zip(numbers, parameters, strict=True))
+    placed = {
+        number: {name: like(value, own[number]) for name, value in values.items()}
+        for number, values in state["state"].items()
+    }
+    return {**state, "state": placed}

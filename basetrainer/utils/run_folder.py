@@ -14,6 +14,9 @@ CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 """The file, in a checkpoint, that says what it holds."""
 
+EXIT = "exit.json"
+"""The file, in the folder of a run, that says how it ended."""
+
 STAGES = "stages.json"
 """The file, in the folder of a run, of what is done in several trainings, one after the other."""
 

@@ -245,11 +245,9 @@ def fail(kind: str) -> None:
 @pytest.mark.distributed
 @pytest.mark.parametrize(("kind", "code"), [("config", 2), ("other", 1)])
 def test_a_failing_rank_ends_all_with_its_message(kind, code, capfd):
-    begin = time.monotonic()
     with pytest.raises(SystemExit) as caught:
         launch(fail, 2, args=(kind,), start_method="fork")
     assert caught.value.code == code
-    assert time.monotonic() - begin < 30
     last = capfd.readouterr().err.strip().splitlines()
     if kind == "config":
         assert last[-1] == "error: lr: 'fast' is no number."

@@ -8,13 +8,23 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 import basetrainer
+from basetrainer.distributed import strategy as strategy_module
 from basetrainer.distributed.context import DistContext
-from basetrainer.distributed.strategy import build_model_parallel, no_sync, unwrap, wrap
+from basetrainer.distributed.strategy import (
+    build_model_parallel,
+    check_precision,
+    choosing,
+    no_sync,
+    unwrap,
+    wrap,
+)
 from basetrainer.engine import comm
+from basetrainer.errors import ConfigError
 
 PACKAGE = Path(basetrainer.__file__).parent
 
@@ -42,15 +52,38 @@ def test_several_ids_on_a_machine_without_gpus_are_one_process_and_said(caplog):
     assert "one CPU process" in caplog.text
 
 
+def test_bf16_is_refused_where_dataparallel_would_compute_in_fp16():
+    with pytest.raises(ConfigError, match="threads of DataParallel"):
+        check_precision(nn.DataParallel(nn.Linear(1, 1)), "bf16")
+    check_precision(nn.DataParallel(nn.Linear(1, 1)), "fp16")
+    check_precision(nn.Linear(1, 1), "bf16")
+
+
+def test_the_strategy_of_the_settings_is_that_of_build_model_parallel(monkeypatch):
+    asked: list[str] = []
+
+    def note(model: nn.Module, context: DistContext, strategy: str, **kwargs: Any) -> nn.Module:
+        asked.append(strategy)
+        return model
+
+    monkeypatch.setattr(strategy_module, "wrap", note)
+    build_model_parallel(nn.Linear(1, 1))
+    build_model_parallel(nn.Linear(1, 1), distributed=False)
+    with choosing("fsdp2"):
+        build_model_parallel(nn.Linear(1, 1))
+        build_model_parallel(nn.Linear(1, 1), strategy="ddp")
+    assert asked == ["auto", "dp", "fsdp2", "ddp"]
+
+
 def test_no_sync_of_a_plain_model_does_nothing():
     with no_sync(nn.Linear(1, 1)):
         pass
 
 
-def test_only_one_file_names_the_wrappers():
-    pattern = re.compile(r"DataParallel|fully_shard|\.module\b")
+def test_only_the_strategy_names_the_wrappers():
+    pattern = re.compile(r"DataParallel|fully_shard|FSDPModule|DTensor|\.module\b")
     for path in PACKAGE.rglob("*.py"):
-        if path.name != "strategy.py":
+        if path.name not in ("strategy.py", "sharding.py"):
             code = re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.DOTALL)
             assert not pattern.search(code), path
 

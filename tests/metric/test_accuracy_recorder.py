@@ -250,3 +250,12 @@ def test_a_tally_that_goes_on_tells_what_came_since_it_was_last_told():
     first.add(*batch(2), None, 8)
     second.load_state_dict(first.state_dict())
     assert second.recent() == first.recent()
+
+
+def test_counts_can_be_added_to_in_place_also_after_an_evaluation():
+    predicted, labels = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 1, -1])
+    whole = confusion_counts(predicted.repeat(2), labels.repeat(2), 3)
+    with torch.inference_mode():
+        counts = confusion_counts(predicted, labels, 3)
+    assert confusion_counts(predicted, labels, 3, into=counts) is counts
+    assert torch.equal(counts, whole)
