@@ -53,10 +53,12 @@ def dry_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> DryRunRep
     """
     begin = time.monotonic()
     report = DryRunReport(getattr(make_trainer, "__name__", type(make_trainer).__name__))
-    with undisturbed(report), temporary_folder(DistContext.current(get(cfg, "gpu_id"))) as folder:
+    context = DistContext.current()
+    with undisturbed(report), temporary_folder(context) as folder:
         _Rehearsal(make_trainer, cfg, folder, report).play()
     report.seconds = time.monotonic() - begin
-    logger.info("%s", report)
+    if context.is_main:
+        logger.info("%s", report)
     return report
 
 
@@ -182,13 +184,18 @@ class _Rehearsal:
     def _check_checkpoint(self) -> None:
         self._place = "checkpoint"
         trainer = self._present()
-        store = trainer.checkpointer.store if trainer.checkpointer is not None else None
-        newest = store.newest() if store is not None else None
-        if store is None or newest is None:
-            raise CheckpointError("the run has left no checkpoint")
-        manifest = store.verify(newest)
-        size = sum(entry.bytes for entry in manifest.files.values())
-        self._report.lines["checkpoint"] = f"{newest.name}, {size:,} bytes, verified"
+
+        def verified() -> str:
+            store = trainer.checkpointer.store if trainer.checkpointer is not None else None
+            newest = store.newest() if store is not None else None
+            if store is None or newest is None:
+                raise CheckpointError("the run has left no checkpoint")
+            manifest = store.verify(newest)
+            size = sum(entry.bytes for entry in manifest.files.values())
+            return f"{newest.name}, {size:,} bytes, verified"
+
+        # The one that has written it: to the others it may not be there yet.
+        self._report.lines["checkpoint"] = trainer.context.on_main(verified)
 
     def _go_on(self) -> None:
         self._place = "resume"

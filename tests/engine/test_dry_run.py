@@ -12,6 +12,7 @@ import torch
 
 import basetrainer as bt
 from basetrainer.engine.dry_run import dry_run
+from basetrainer.engine.launch import launch
 from basetrainer.errors import DryRunError
 from basetrainer.utils import log
 from tests.engine.planted_faults import FAULTS, SETTINGS, Folders, table
@@ -142,3 +143,20 @@ def test_settings_without_a_folder_are_given_one(cfg):
     report = dry_run(lambda cfg: TinyTrainer(cfg), cfg)
     assert report.problems == []
     assert sorted(Path.cwd().iterdir()) == before
+
+
+def rehearse(cfg: dict[str, Any]) -> Any:
+    return dry_run(Folders, cfg)
+
+
+@pytest.mark.distributed
+def test_two_processes_try_the_run_in_one_folder_and_a_problem_ends_both(capfd):
+    cfg = {**SETTINGS, "work_dir": "runs", "batch_size": 2, "gpu_id": [0, 1]}
+    report = launch(rehearse, 2, args=(cfg,), start_method="fork")
+    assert report.problems == []
+    assert "2 x cpu" in report.lines["build"]
+    assert "went on in epoch 1" in report.lines["resume"]
+    assert not Path("runs").exists()
+    with pytest.raises(SystemExit):
+        launch(rehearse, 2, args=({**cfg, "num_classes": 2},), start_method="fork")
+    assert "out of bounds" in capfd.readouterr().err
