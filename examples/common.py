@@ -13,7 +13,7 @@ import basetrainer as bt
 
 
 class DigitTrainer(bt.EngineTrainer):
-    """Settings: ``lr``, ``width``, ``batch_size``, ``num_epochs``; more callbacks as argument."""
+    """Reads ``lr``, ``width``, ``batch_size`` and ``num_workers``; takes more callbacks."""
 
     def __init__(self, cfg: Any, callbacks: tuple[bt.Callback, ...] = ()) -> None:
         super().__init__(cfg)
@@ -24,11 +24,12 @@ class DigitTrainer(bt.EngineTrainer):
         images, labels = (torch.as_tensor(part) for part in load_digits(return_X_y=True))
         self.data = TensorDataset(images.float() / 16, labels)
         train = TensorDataset(*self.data[360:])
-        return self.build_dataloader(train, cfg.get("batch_size", 32), num_workers=0)
+        return self.build_dataloader(train, cfg.get("batch_size", 32), cfg.get("num_workers", 0))
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
         test = TensorDataset(*self.data[:360])
-        return self.build_dataloader(test, 360, num_workers=0, phase="test", shuffle=False)
+        workers = cfg.get("num_workers", 0)
+        return self.build_dataloader(test, 360, workers, phase="test", shuffle=False)
 
     def build_model(self, cfg: Any, **kwargs: Any) -> Any:
         width = cfg.get("width", 64)

@@ -44,11 +44,13 @@ class GanTrainer(bt.EngineTrainer):
         self.build(cfg)
 
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
-        return self.build_dataloader(TensorDataset(ring(2048, 0)), cfg["batch_size"], 0)
+        return self.build_dataloader(
+            TensorDataset(ring(2048, 0)), cfg["batch_size"], cfg["num_workers"]
+        )
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
         data = TensorDataset(ring(256, 1))
-        return self.build_dataloader(data, 256, 0, shuffle=False, phase="test")
+        return self.build_dataloader(data, 256, cfg["num_workers"], shuffle=False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> Any:
         nets = {"generator": network(NOISE, 2), "critic": network(2, 1)}
@@ -96,6 +98,7 @@ def main(argv: list[str] | None = None) -> Any:
     parser = argparse.ArgumentParser()
     parser.add_argument("--num_epochs", type=int, default=40)
     parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--num_workers", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-3)
     cfg = vars(parser.parse_args(argv))
     logger = log.set_logger(level="info")

@@ -64,10 +64,11 @@ class BlobTrainer(bt.EngineTrainer):
         self.build(cfg)
 
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
-        return self.build_dataloader(Blobs(512, 0), cfg["batch_size"], 0)
+        return self.build_dataloader(Blobs(512, 0), cfg["batch_size"], cfg["num_workers"])
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
-        return self.build_dataloader(Blobs(128, 1), 64, 0, shuffle=False, phase="test")
+        workers = cfg["num_workers"]
+        return self.build_dataloader(Blobs(128, 1), 64, workers, shuffle=False, phase="test")
 
     def build_model(self, cfg: Any, **kwargs: Any) -> Any:
         return self.build_model_parallel(Net())
@@ -82,7 +83,7 @@ class BlobTrainer(bt.EngineTrainer):
         # Of all losses logs["test"]["loss"] has each by its name, and their total. The label of a
         # dict batch is found under "label", the logits first among the outputs.
         recorders = [bt.MultiLossesRecorder({"loss": ["size", "place"]}), bt.AccuracyRecorder()]
-        return [*recorders, bt.LogHistory("log", cfg["log_freq"])]
+        return [*recorders, bt.LogHistory(f"{cfg['work_dir']}/log", cfg["log_freq"])]
 
     def run_step(self, inputs: dict[str, Tensor]) -> Any:
         size, place = self.model(inputs["image"])
@@ -98,6 +99,8 @@ def main(argv: list[str] | None = None) -> Any:
     parser = argparse.ArgumentParser()
     parser.add_argument("--num_epochs", type=int, default=8)
     parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--num_workers", type=int, default=0)
+    parser.add_argument("--work_dir", default="blobs")
     parser.add_argument("--log_freq", type=int, default=10)
     log.set_logger(level="info")
     return BlobTrainer(vars(parser.parse_args(argv))).run()

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import examples
+from basetrainer.testing import checks
 from examples import gan, multi_loss, own_callback, own_tracker
+from examples.common import DigitTrainer
 
 FOLDER = Path(examples.__file__).parent
 
@@ -31,7 +33,7 @@ def test_several_losses_of_dict_batches_are_each_recorded_and_learnt():
     assert logs["test"]["Acc"] > 90
     losses = logs["test"]["loss"]
     assert losses["total_loss"] == pytest.approx(losses["size"] + losses["place"])
-    assert Path("log/results.csv").exists()
+    assert Path("blobs/log/results.csv").exists()
 
 
 def test_the_callback_of_its_own_gives_a_figure_for_each_epoch(caplog):
@@ -59,3 +61,33 @@ def test_a_sweep_finds_settings_and_trainers_leak_nothing_into_each_other():
     study = optuna_sweep.main(["--num_trials", "3", "--num_epochs", "1"])
     assert len(study.trials) == 3
     assert optuna_sweep.train({"num_epochs": 1, "lr": 0.05}) == alone
+
+
+def digits(**settings):
+    return DigitTrainer({"batch_size": 32, **settings}, (own_callback.GradientNorm(),))
+
+
+def ring(**settings):
+    return gan.GanTrainer({"batch_size": 64, "num_workers": 0, "lr": 1e-3, **settings})
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
+def test_the_conformance_kit_passes_on_the_digits_with_the_own_callback(check):
+    is_two = check is checks.two_processes_equal_one
+    check(digits, **({"start_method": "fork"} if is_two else {}))
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.resumes_exactly,
+        checks.independent_of_workers,
+        checks.no_host_reads,
+        checks.deterministic,
+        checks.config_round_trips,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_the_conformance_kit_passes_on_the_gan_where_it_does_not_hang_on_noise(check):
+    check(ring)
