@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from basetrainer.__version__ import __version__
 
 if TYPE_CHECKING:
-    from basetrainer.callbacks.callbacks import Callback
+    from basetrainer.callbacks.callbacks import Callback, main_process_only
     from basetrainer.callbacks.early_stop import EarlyStop
     from basetrainer.callbacks.ema import EMA
     from basetrainer.callbacks.log_history import LogHistory
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from basetrainer.engine.launch import launch
     from basetrainer.engine.trainer import EngineTrainer
     from basetrainer.errors import BaseTrainerError, ConfigError
+    from basetrainer.inference.load_model import load_model
     from basetrainer.metric.accuracy_recorder import AccuracyRecorder
     from basetrainer.models.build_models import get_models
     from basetrainer.models.load_pruned import load_pruned
@@ -57,7 +58,9 @@ __all__ = [
     "get_optimizer",
     "get_scheduler",
     "launch",
+    "load_model",
     "load_pruned",
+    "main_process_only",
     "model_pruning",
     "parser_config",
 ]
@@ -85,7 +88,9 @@ _HOMES = {
     "get_optimizer": "optimizer.build_optimizer",
     "get_scheduler": "scheduler.build_scheduler",
     "launch": "engine.launch",
+    "load_model": "inference.load_model",
     "load_pruned": "models.load_pruned",
+    "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",
     "parser_config": "utils.setup_config",
 }

@@ -5,10 +5,10 @@
     python -m benchmarks.overhead --cases cnn --levels full
     python -m benchmarks.overhead --loops raw by_hand ours --turns 3
 
-Each loop is its own process, in its own environment, once a round, in an order shuffled anew; within
-a process it takes turns with the raw loop. Results are kept in a folder: a run that was cut short
-goes on where it was, and one with more rounds adds to them. Every process is run on the CPU by one
-thread; give it a quiet machine.
+Each loop is its own process, in its own environment, once a round, in an order shuffled anew;
+within a process it takes turns with the raw loop. Results are kept in a folder: a run that was cut
+short goes on where it was, one with more rounds adds to them, and what failed is tried again. All
+is run on the CPU by one thread; give it a quiet machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.overhead import tables
@@ -48,7 +49,7 @@ def report(plan: Plan, assets: Path) -> None:
         return tables.titles(loop, versions)
 
     lines: list[str] = []
-    panels: dict[str, list[tables.Summary]] = {}
+    panels: dict[str, Sequence[tables.Summary]] = {}
     for case in plan.cases:
         for level in plan.levels:
             rows, errors = tables.summaries(results, case, level)

@@ -20,8 +20,8 @@ from benchmarks.overhead.work import LOG_EVERY, Work, only
 
 sys.path.insert(0, sysconfig.get_path("purelib"))  # before the root of this repository
 
-from basetrainer.callbacks.callbacks import Callback  # noqa: E402
-from basetrainer.engine.trainer import EngineTrainer  # noqa: E402
+from basetrainer.callbacks.callbacks import Callback
+from basetrainer.engine.trainer import EngineTrainer
 
 Theirs: Any = EngineTrainer
 
@@ -57,7 +57,7 @@ class Trainer(Theirs):
         return DataLoader(self.work.data, 1, collate_fn=only)
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
-        one = [self.work.data.batches[0]]
+        one: Any = [self.work.data.batches[0]]
         return DataLoader(one, 1, collate_fn=only) if self.work.has_figures else None
 
     def build_model(self, cfg: Any, **kwargs: Any) -> Any:

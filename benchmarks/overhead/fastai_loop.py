@@ -1,4 +1,4 @@
-"""The work with fastai: ``Learner.fit`` with ``Recorder(train_metrics=True)``, its bar and schedule.
+"""The work with fastai: ``Learner.fit``, ``Recorder(train_metrics=True)``, its bar and schedule.
 
 Its TensorBoard callback writes every step: one of three lines writes every so many.
 """
@@ -53,7 +53,7 @@ def train(work: Work) -> nn.Module:
             ParamScheduler({"lr": SchedCos(LR, 0.0)}),
             ByStep(work),
         ]
-    nothing: list[Any] = []
+    nothing: Any = []
     learner = Learner(
         DataLoaders(work.loader(), DataLoader(nothing)),
         work.model,

@@ -1,4 +1,4 @@
-"""One process of the benchmark: a loop and the hand-written one take turns, and their times are told.
+"""One process of the benchmark: a loop and the hand-written one take turns, and are timed.
 
 python -m benchmarks.overhead.measure '{"loop": "ours", "case": "mlp", "levels": ["full"]}' [FILE]
 """

@@ -27,7 +27,7 @@ class ByStep(Callback):
 
     def on_train_batch_end(self, batch_number: int, logs: dict[str, Any]) -> None:
         if batch_number % LOG_EVERY == 0:
-            lr = self.scheduler.get_last_lr()[0]
+            lr = float(self.scheduler.get_last_lr()[0])
             self.figures.write(batch_number, logs["loss"], logs["acc"], lr)
         self.scheduler.step()
 

@@ -1,4 +1,4 @@
-"""Rounds: each loop once a round, each in a process of its own, and what they found kept as JSON."""
+"""Rounds: each loop once a round, in a process of its own, and what it found kept as JSON."""
 
 from __future__ import annotations
 

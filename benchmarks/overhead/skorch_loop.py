@@ -62,7 +62,7 @@ def train(work: Work) -> nn.Module:
 
 
 class _Net(NeuralNetClassifier):
-    """Without the callbacks that are there by default: they print and score what is not asked for."""
+    """Without the default callbacks, which print and score what is not asked for."""
 
     @property
     def _default_callbacks(self) -> list[Any]:

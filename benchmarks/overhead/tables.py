@@ -16,7 +16,7 @@ SAME = 1e-5
 
 HEADER = (
     *("loop", "us a step", "us over raw", "by the wall clock", "times raw", "by the wall clock"),
-    *("times by hand", "MB over raw", "same weights", "rounds"),
+    *("times best by hand", "MB over raw", "same weights", "rounds"),
 )
 CPU, WALL = 0, 1
 
