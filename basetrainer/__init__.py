@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from basetrainer.__version__ import __version__
 
 if TYPE_CHECKING:
-    from basetrainer.callbacks.callbacks import Callback
+    from basetrainer.callbacks.callbacks import Callback, main_process_only
     from basetrainer.callbacks.early_stop import EarlyStop
     from basetrainer.callbacks.ema import EMA
     from basetrainer.callbacks.log_history import LogHistory
@@ -60,6 +60,7 @@ __all__ = [
     "launch",
     "load_model",
     "load_pruned",
+    "main_process_only",
     "model_pruning",
     "parser_config",
 ]
@@ -89,6 +90,7 @@ _HOMES = {
     "launch": "engine.launch",
     "load_model": "inference.load_model",
     "load_pruned": "models.load_pruned",
+    "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",
     "parser_config": "utils.setup_config",
 }

@@ -232,7 +232,7 @@ def test_fast_yaml_trains_says_what_it_chose_and_leaves_its_cache_to_the_next_ru
     start(monkeypatch, *fast, *data, "--work_dir", "first")
     err = capsys.readouterr().err
     assert len([line for line in err.splitlines() if "speed   : amp auto: " in line]) == 1
-    assert "channels_last; fused SGD" in err
+    assert "channels_last; keep_memory; fused SGD" in err
     assert err.count("built in") == 2  # train and test
     assert len(list((tmp_path / "work_space" / "cache").iterdir())) == 2
     start(monkeypatch, *fast, *data, "--work_dir", "second")

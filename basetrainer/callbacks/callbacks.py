@@ -60,6 +60,22 @@ class Callback(Base):
         return {key: value for key, value in self.__dict__.items() if key != "_engine"}
 
 
+def main_process_only(
+    hook: Callable[Concatenate[C, P], None],
+) -> Callable[Concatenate[C, P], None]:
+    """Decorate a hook that only the process that may write files shall hear.
+
+    What it does must not be collective: the others are not there.
+    """
+
+    @functools.wraps(hook)
+    def heard(self: C, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.is_main_process:
+            hook(self, *args, **kwargs)
+
+    return heard
+
+
 def counts_as(
     part: str,
 ) -> Callable[[Callable[Concatenate[C, P], None]], Callable[Concatenate[C, P], None]]:

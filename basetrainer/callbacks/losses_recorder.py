@@ -44,6 +44,12 @@ class NamedMeans(Tally):
                 mean.total += total
                 mean.weight += weight
 
+    def take_in(self, other: Tally) -> None:
+        """Add the sums and weights of another tally."""
+        if isinstance(other, NamedMeans):
+            for name, mean in other.means.items():
+                self.means.setdefault(name, Mean(self._skips_nonfinite)).take_in(mean)
+
     def figures(self) -> Metrics:
         """Return the means by name."""
         return self.arranged(_known({name: mean.compute() for name, mean in self.means.items()}))

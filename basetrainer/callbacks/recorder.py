@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +27,10 @@ class Tally(ABC):
     @abstractmethod
     def reduce(self, context: DistContext) -> None:
         """Take in what the other ranks counted; collective, also on a rank that is empty."""
+
+    @abstractmethod
+    def take_in(self, other: Tally) -> None:
+        """Add what another tally of this kind has counted."""
 
     @abstractmethod
     def figures(self) -> Metrics:
@@ -133,6 +137,17 @@ class Recorder(Callback, ABC):
             self._tallies["train"] = self.new_tally()
             self._tallies["train"].load_state_dict(state["train"])
 
+    def state_for(self, rank: int, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Let rank 0 have what all processes counted, and the others nothing."""
+        whole = self.new_tally()
+        counted = [state["train"] for state in states if "train" in state]
+        for state in counted if rank == 0 else ():
+            part = self.new_tally()
+            part.load_state_dict(state)
+            whole.take_in(part)
+        rest = {key: value for key, value in states[0].items() if key != "train"}
+        return {**rest, "train": whole.state_dict()} if counted and rank == 0 else rest
+
     def _start(self, phase: Phase, logs: Logs | None) -> None:
         old = self._tallies.pop(phase, None)
         if old is not None and not old.is_empty:
@@ -144,6 +159,8 @@ class Recorder(Callback, ABC):
         if tally is None:  # a loop of the user's own, without on_epoch_begin
             tally = self._tallies[phase] = self.new_tally()
         engine = self.engine
+        if phase == "train" and engine is not None and engine.fills_in:
+            return
         count = batch_size(inputs) if engine is None else engine.count_of(inputs, outputs, losses)
         tally.add(inputs, outputs, losses, count)
         if tally.is_empty:

@@ -111,6 +111,15 @@ def is_dealt(loader: Any) -> bool:
     return bool(getattr(loader, "is_dealt", False))
 
 
+def filler(loader: Any) -> int | None:
+    """Return the number of this rank's batch that counts for nothing; None if there is none.
+
+    It is there where the last global batch has fewer samples than there are ranks.
+    """
+    number: int | None = getattr(getattr(loader, "order", None), "filler", None)
+    return number
+
+
 def is_shuffled(loader: Any) -> bool:
     """Whether the loader's order is not, or not surely, that of its dataset."""
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):

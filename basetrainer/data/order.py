@@ -120,8 +120,8 @@ class TrainOrder(EpochOrder):
     """An order of its own for each epoch, of which each rank takes its part of every batch.
 
     A global batch is a run of places, each rank takes its part of it. The last, smaller global
-    batch is split as evenly as it goes; where it has fewer samples than there are ranks it is left
-    out, since every rank needs one.
+    batch is split as evenly as it goes; a rank for which none is left shows its first sample, too,
+    and the engine lets it count for nothing (see :attr:`filler`).
 
     Args:
         num_samples, batch_size, **options: See :class:`EpochOrder`.
@@ -146,7 +146,7 @@ class TrainOrder(EpochOrder):
 
             self.weights = checked_weights(weights, num_samples)
         self._num_full, tail = divmod(num_samples, batch_size * self.world_size)
-        self._tail = 0 if self.drop_last or tail < self.world_size else tail
+        self._tail = 0 if self.drop_last else tail
 
     def order(self, epoch: int) -> Tensor:
         """Return the epoch's samples of all ranks, a function of seed and epoch."""
@@ -168,12 +168,19 @@ class TrainOrder(EpochOrder):
         """This rank's batches of an epoch, as many as every other rank's."""
         return self._num_full + bool(self._tail)
 
+    @property
+    def filler(self) -> int | None:
+        """The number of this rank's batch that only keeps it in step; None if it has none."""
+        return self._num_full if self.rank >= self._tail > 0 else None
+
     def places(self, number: int) -> range:
         """Return the places of this rank's batch ``number``."""
         start = number * self.batch_size * self.world_size
         if number < self._num_full:
             start += self.rank * self.batch_size
             return range(start, start + self.batch_size)
+        if number == self.filler:
+            return range(start, start + 1)
         share, rest = divmod(self._tail, self.world_size)
         start += self.rank * share + min(self.rank, rest)
         return range(start, start + share + (self.rank < rest))

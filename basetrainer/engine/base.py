@@ -130,6 +130,18 @@ class Base:
         more after ``on_epoch_begin``, which may have reset what was counted since.
         """
 
+    def state_for(self, rank: int, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return what this process loads in a run that goes on with another number of processes.
+
+        Args:
+            rank: Of this process.
+            states: Of the processes of then, by rank.
+
+        Returns:
+            By default the state of the same rank, or that of rank 0 where there was none.
+        """
+        return states[rank if rank < len(states) else 0]
+
     @hook
     def set_model(self, model: nn.Module) -> None:
         """Get the model that is trained, at the start of each epoch."""

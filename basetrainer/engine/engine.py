@@ -230,6 +230,7 @@ class Engine(Step):
         if self.config.resume != "never" and self.checkpointer is None:
             self.checkpointer = Checkpointer(self, run_folder(self))
             self.requests.outside = self.checkpointer.request
+        self._fillers = self.training_data.fillers(self.train_loader)
         self._nominal_count = float(getattr(self.train_loader, "batch_size", None) or 1)
         self._gather_audience()
 

@@ -22,6 +22,7 @@ from basetrainer.engine.exit_file import INTERRUPTED
 from basetrainer.engine.group import run_in_group
 from basetrainer.engine.notes import VANISHED, Note, Notes, how_left
 from basetrainer.engine.peers import Peers
+from basetrainer.engine.slurm import slurm_group
 from basetrainer.engine.sweeper import Sweeper
 from basetrainer.engine.worker import work
 from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError, Preempted
@@ -57,7 +58,7 @@ def launch(
 
     With one process in all, or ``distributed=False``, it is called in this process (unless there
     are restarts). Where ``torchrun``, or whatever else, has set RANK, WORLD_SIZE, MASTER_ADDR and
-    MASTER_PORT, this process joins that group.
+    MASTER_PORT, this process joins that group; so does each task of ``srun``, if there are several.
 
     Args:
         main_func: At the top level of a module, so that the new processes find it.
@@ -86,6 +87,9 @@ def launch(
     if sets_time:  # one time for all processes: programs name folders after it
         os.environ[_START_TIME] = datetime.now().isoformat()
     try:
+        if distributed and num_machines == 1 and "RANK" not in os.environ:
+            for name, value in slurm_group(os.environ).items():
+                os.environ.setdefault(name, value)
         if distributed and all(name in os.environ for name in _GROUP):
             alone = os.environ["WORLD_SIZE"] == "1" or _is_interactive()
             times = startup_timeout, stall_timeout

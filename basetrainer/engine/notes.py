@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basetrainer import errors
+from basetrainer.engine.frames import entries, shorten
 from basetrainer.errors import BaseTrainerError, LaunchError, Preempted
 from basetrainer.utils.file_utils import write_atomically
 
@@ -29,6 +30,9 @@ _UNMENDABLE = (
     *("CheckpointError", "DataError", "Preempted"),
 )
 """Ends that another start of the same processes cannot change."""
+
+MAIN = "_call_main"
+"""The function that calls ``main()``; what stands before it in a stack tells the user nothing."""
 
 VANISHED = "vanished"
 """The type, in a note, of the end of a rank that said nothing."""
@@ -51,7 +55,11 @@ class Note:
 
     @classmethod
     def of(cls, error: BaseException, rank: int, place: str = "") -> Note:
-        """Write down an exception; to be called where it is handled."""
+        """Write down an exception; its traceback from what ``main()`` did on."""
+        begin = next((one for one in entries(error) if one.tb_frame.f_code.co_name == MAIN), None)
+        if begin is not None:
+            error.__traceback__ = begin.tb_next
+            shorten(error)
         text = "".join(traceback.format_exception(error))
         return cls(rank, type(error).__name__, str(error), text, place)
 

@@ -117,7 +117,7 @@ class Restored:
             # A rank that the run did not have before begins like rank 0, but draws for itself.
             self._has_rng = engine.context.rank < len(ranks)
             self._rank = ranks[engine.context.rank if self._has_rng else 0]
-            self._states.update(self._rank["callbacks"])
+            self._states.update(_states_for(engine, ranks))
             position = tree["engine"]["position"]
             self._is_within_epoch = bool(position["step"] > 0)
             model = tree["model"]
@@ -194,6 +194,21 @@ class Restored:
                         f"{self._source}: {key}.load_state_dict does not take what "
                         f"{key}.state_dict() returned then: {error!r}"
                     ) from error
+
+
+def _states_for(engine: Engine, ranks: Sequence[Any]) -> dict[str, Any]:
+    """Return the states of the callbacks, of those that each rank has its own of, for this rank."""
+    rank = engine.context.rank
+    own: dict[str, Any] = ranks[rank if rank < len(ranks) else 0]["callbacks"]
+    if len(ranks) == engine.context.world_size:
+        return own
+    callbacks = dict(keyed(engine.callbacks))
+    return {
+        key: callbacks[key].state_for(rank, [one["callbacks"][key] for one in ranks])
+        if key in callbacks
+        else state
+        for key, state in own.items()
+    }
 
 
 def check_model(state: Any, own: Mapping[str, Tensor], source: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -47,6 +47,7 @@ class Step(Base):
         self.inputs: Any = None  # the running batch
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._nominal_count = 1.0
+        self._fillers: Callable[[int, int], bool] | None = None
         self._counted = (-1, 0)  # the step and the losses that _step_count is of
         self._step_count: float | Tensor = 0.0
         self._updaters: dict[int, Updater] = {}
@@ -130,12 +131,23 @@ class Step(Base):
             UsageError: If there are several optimizers and none is named.
         """
         count = float(batch_size(self.inputs) if count is None else count)
+        if self._fillers is not None and self.fills_in:
+            count = 0.0
         if self.guard is not None:
             self.guard.watch(losses, count, self.epoch, self.position.step)
         updater = self._updater(self.optimizer if optimizer is None else optimizer)
         updater.backward(total_loss(losses), count, only_own=optimizer is not None)
         if self._window_ends:
             updater.step()
+
+    @property
+    def fills_in(self) -> bool:
+        """Whether the running batch counts for nothing, and only keeps this rank in step.
+
+        That is so where the last global batch has fewer samples than there are ranks: each of the
+        other ranks shows a sample that is another one's.
+        """
+        return self._fillers is not None and self._fillers(self.epoch, self.position.step)
 
     def forward_context(self) -> AbstractContextManager[Any]:
         """What a training forward pass runs in: its precision, and whether ranks synchronise."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from basetrainer.data.loader import filler
 from basetrainer.data.resume import position_state, set_position
 from basetrainer.data.stream import EpochStream
 from basetrainer.engine.position import Position
@@ -34,6 +35,14 @@ class TrainingData:
         if self._stream is None:
             self._stream = EpochStream(loader, self._steps_per_epoch)
         return self._stream
+
+    def fillers(self, loader: Any) -> Callable[[int, int], bool] | None:
+        """Return what tells, by epoch and step, which batches count for nothing; None: all do."""
+        last = filler(loader)
+        if last is None:
+            return None
+        per_epoch = self._steps_per_epoch or 0  # without it each epoch is one pass
+        return lambda epoch, step: (epoch * per_epoch + step) % (last + 1) == last
 
     def state(self, loader: Any, position: Position) -> dict[str, Any]:
         """Return what the data need beside ``position`` to go on there."""

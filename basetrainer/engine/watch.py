@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from basetrainer.engine.exit_file import write_exit_file
-from basetrainer.engine.notes import Note
+from basetrainer.engine.notes import MAIN, Note
 from basetrainer.engine.peers import Peers
 from basetrainer.engine.position import place_of
 from basetrainer.errors import LaunchError
@@ -38,7 +38,6 @@ _LONGEST_GOODBYE = 4.0
 """Seconds that a collective may take on another rank when it is through on one."""
 
 _WAITS_FOR_RANKS = ("/torch/distributed/", "/torch/nn/parallel/", "/basetrainer/distributed/")
-_MAIN = "_call_main"
 _BACKWARD = "_engine_run_backward"  # where DDP's reductions are waited for
 
 
@@ -225,7 +224,7 @@ def _codes(frame: FrameType | None) -> Iterator[Any]:
 def _stack(frame: FrameType | None) -> str:
     """Return where a thread is, as a traceback has it, without what stands before ``main()``."""
     frames = traceback.extract_stack(frame) if frame is not None else []
-    begin = max((place for place, one in enumerate(frames, 1) if one.name == _MAIN), default=0)
+    begin = max((place for place, one in enumerate(frames, 1) if one.name == MAIN), default=0)
     listed = "".join(traceback.format_list(frames[begin:])).rstrip()
     return f"Its main thread (most recent call last):\n{listed}"
 

@@ -89,6 +89,16 @@ class ConfusionTally(Tally):
                 self.matrix = torch.zeros((size, size), dtype=torch.int64, device=context.device)
             self.matrix = context.sum(self.matrix)
 
+    def take_in(self, other: Tally) -> None:
+        """Add the counts of another tally."""
+        if not isinstance(other, ConfusionTally) or other.counts is None:
+            return
+        self.counts = other.counts if self.counts is None else self.counts + other.counts
+        if other.matrix is not None:
+            self.matrix = other.matrix if self.matrix is None else self.matrix + other.matrix
+        told = zip(self._told, other._told, strict=True) if self._told else ()
+        self._told = [one + more for one, more in told] or list(other._told)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the counts, and those that were told."""
         self.settle()

@@ -99,6 +99,14 @@ class Mean:
                 self._recent[0] += value * weight
                 self._recent[1] += weight
 
+    def take_in(self, other: Mean) -> None:
+        """Add what another mean has seen."""
+        self.settle()
+        other.settle()
+        self.total += other.total
+        self.weight += other.weight
+        self._recent = [one + more for one, more in zip(self._recent, other._recent, strict=True)]
+
     def recent(self) -> float | None:
         """Return the mean of what was added since the last call; None if nothing was."""
         self.settle()

@@ -23,6 +23,7 @@ from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils.file_utils import get_time
+from benchmarks import split_grid
 from tests.engine.test_step import Gan
 from tests.tiny import TinyTrainer, tiny_data, weights
 
@@ -146,6 +147,34 @@ def train_uneven(world: int) -> list[float]:
 @pytest.mark.distributed
 def test_uneven_micro_batches_on_two_ranks_equal_the_big_batch_to_1e_10():
     assert launch(train_uneven, 2, args=(2,)) == pytest.approx(train_uneven(1), abs=1e-10)
+
+
+# The whole grid is benchmarks/split_grid.py.
+@pytest.mark.distributed
+@pytest.mark.parametrize(("world", "tails"), [(2, [0, 1, 7]), (4, [1, 3])])
+def test_every_split_with_its_tails_and_masks_makes_the_same_updates(world, tails):
+    runs, largest, same = split_grid.compare(world, tails)
+    assert largest < split_grid.WITHIN
+    assert same == runs == 2 * len(tails)
+
+
+def add_up(names: str) -> float:
+    return float(sum(comm.all_gather(len(names))))
+
+
+@pytest.mark.distributed
+def test_two_launches_at_once_on_one_port_do_not_meet():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    pids = []
+    for name in ("a", "bc"):
+        pid = os.fork()
+        if not pid:
+            found = launch(add_up, 2, dist_url=url, args=(name,), start_method="fork")
+            os._exit(int(found))
+        pids.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [2, 4]
 
 
 def train_gan(accumulate: int) -> list[Any]:

@@ -14,11 +14,14 @@ import pytest
 import torch
 
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.engine import comm
 from basetrainer.engine.launch import launch
+from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils.run_folder import checkpoint_paths
 from tests.contract.test_old_style_user import CONFIG, PROGRAM
-from tests.engine.test_resume import CFG, Trainer, everything
+from tests.engine.test_resume import CFG, StopAt, Trainer, everything
+from tests.tiny import TinyTrainer
 
 pytestmark = pytest.mark.distributed
 
@@ -73,7 +76,12 @@ def test_a_signal_to_one_rank_ends_all_with_one_checkpoint_and_75(hook, after, r
     assert last.startswith("preempted: ")
     assert "goes on from update-0" in last
     assert checkpoint_paths(Path("run/checkpoints"))
+    told = json.loads(Path("run/exit.json").read_text())
+    assert (told["code"], told["reason"], told["rank"]) == (75, "preempted", 0)
+    assert told["message"] in last
     assert launch(train, 2, args=arguments, start_method="fork") == whole
+    told = json.loads(Path("run/exit.json").read_text())
+    assert (told["code"], told["reason"], told["epoch"]) == (0, "done", 3)
 
 
 def test_a_killed_rank_is_started_again_and_the_run_goes_on(whole):
@@ -186,3 +194,28 @@ def test_an_old_program_that_is_killed_and_restarted_goes_on_in_the_same_folder(
     assert "resume: from " in done.stderr
     rows = (folder / "log" / "results.csv").read_text().splitlines()
     assert [row.partition(",")[0] for row in rows] == ["epoch", "0", "1", "2"]
+
+
+def train_apart(folder: str, stops: bool) -> dict[str, float]:
+    """Train one epoch of three updates; stopped, only two of them."""
+    torch.manual_seed(5)
+    world = comm.get_world_size()
+    cfg = {"num_epochs": 1, "progress": False, "gpu_id": [0, 1], "work_dir": folder}
+    cfg |= {"resume": "auto", "save_every_updates": 1}
+    callbacks = [LossesRecorder(), AccuracyRecorder(), *([StopAt(2)] if stops else [])]
+    trainer = TinyTrainer(cfg, callbacks, batch_size=4 // world, tests=False)
+    return dict(trainer.run().get("train", {}))
+
+
+@pytest.mark.parametrize("worlds", [(2, 1), (1, 2)])
+def test_figures_of_an_epoch_cover_all_of_it_with_another_number_of_processes(worlds):
+    def run(world: int, folder: str, stops: bool = False) -> dict[str, float]:
+        found: dict[str, float] = launch(
+            train_apart, world, args=(folder, stops), start_method="fork"
+        )
+        return found
+
+    whole = run(1, "whole")
+    before, after = worlds
+    run(before, "moved", stops=True)
+    assert run(after, "moved") == pytest.approx(whole, abs=1e-6)

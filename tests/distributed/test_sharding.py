@@ -152,12 +152,12 @@ def refuse() -> list[str]:
     # What DDP is given goes through to it.
     options: dict[str, Any] = {
         "static_graph": True,
-        "find_unused_parameters": True,
+        "gradient_as_bucket_view": True,
         "bucket_cap_mb": 3,
     }
     model: Any = build_model_parallel(nn.Linear(2, 2), sync_batchnorm=True, **options)
     assert model.static_graph
-    assert model.find_unused_parameters
+    assert model.gradient_as_bucket_view
     assert model.bucket_bytes_cap == 3 << 20
     return said
 
