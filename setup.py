@@ -1,5 +1,13 @@
 """Shim for tools that still call setup.py; all metadata is in pyproject.toml."""
 
-from setuptools import setup
+import re
+from pathlib import Path
 
-setup()
+from setuptools import find_packages, setup
+
+text = Path(__file__).with_name("basetrainer").joinpath("__version__.py").read_text("utf-8")
+setup(
+    version=re.search(r'"(.+)"', text.partition("__version__ =")[2])[1],
+    packages=find_packages(include=["basetrainer*"]),
+    package_data={"basetrainer": ["py.typed"]},
+)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from basetrainer.engine.launch import launch
     from basetrainer.engine.trainer import EngineTrainer
     from basetrainer.errors import BaseTrainerError, ConfigError
+    from basetrainer.inference.load_model import load_model
     from basetrainer.metric.accuracy_recorder import AccuracyRecorder
     from basetrainer.models.build_models import get_models
     from basetrainer.models.load_pruned import load_pruned
@@ -57,6 +58,7 @@ __all__ = [
     "get_optimizer",
     "get_scheduler",
     "launch",
+    "load_model",
     "load_pruned",
     "main_process_only",
     "model_pruning",
@@ -86,6 +88,7 @@ _HOMES = {
     "get_optimizer": "optimizer.build_optimizer",
     "get_scheduler": "scheduler.build_scheduler",
     "launch": "engine.launch",
+    "load_model": "inference.load_model",
     "load_pruned": "models.load_pruned",
     "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",

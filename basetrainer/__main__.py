@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from basetrainer.__version__ import __version__
-from basetrainer.commands import check, lr, plot
+from basetrainer.commands import check, lr, plot, predict, test
 from basetrainer.errors import BaseTrainerError
 
 
@@ -24,6 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_parser(commands)
     lr.add_parser(commands)
     plot.add_parser(commands)
+    predict.add_parser(commands)
+    test.add_parser(commands)
     return parser
 
 

@@ -1,6 +1,6 @@
-"""Test accuracy of example.py on the digits, over seeds, in one process and in two.
+"""Test accuracy of example.py on the digits, over seeds: alone, with fast.yaml, in two processes.
 
-    python -m benchmarks.digits            # about seven minutes on two cores
+    python -m benchmarks.digits            # about ten minutes on two cores
     python -m benchmarks.digits --seeds 2020
 
 Accuracy is that of the last epoch, not of the best one. Seconds are the wall time of the whole
@@ -20,7 +20,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-KINDS = {"1 process": [], "2 processes": ["--distributed", "--gpu_id", "0", "1"]}
+KINDS = {
+    "1 process": [],
+    "1 process, fast.yaml": ["--config_file", str(ROOT / "configs" / "fast.yaml")],
+    "2 processes": ["--distributed", "--gpu_id", "0", "1"],
+}
 
 
 def run(seed: int, flags: list[str]) -> tuple[float, float, float]:

@@ -8,13 +8,17 @@ ResNet-18 on generated JPEGs of 96x96 pixels, resized to 64x64 and flipped at ra
 By hand is what an expert writes with torch and torchvision alone: ImageFolder, the transforms of
 torchvision, a DataLoader whose workers live on, SGD, the mean loss and accuracy of the epoch. All
 take turns; every figure is the wall time of a whole epoch after one that warms up. Each side proves
-that it saw every image of the epoch once.
+that it saw every image of the epoch once. Trainings run in processes of their own, since how memory
+is kept is a setting of the process.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -157,15 +161,40 @@ class Watch(bt.Callback):
         self.seconds = time.perf_counter() - self.begin
 
 
-def ours(folder: Path, cache: Path | None, workers: int, *, fast: bool) -> float:
+FP32: dict[str, Any] = {}
+KEEPING: dict[str, Any] = {"keep_memory": True}
+FAST: dict[str, Any] = {"amp": "auto", "channels_last": True, **KEEPING}
+
+
+def ours(folder: Path, cache: Path | None, workers: int, speed: dict[str, Any]) -> float:
     """Train two epochs with this library, and return the seconds of the second."""
-    speed = {"amp": "auto", "channels_last": True} if fast else {}
     cfg = {"num_epochs": 2, "progress": False, "folder": folder, "cache": cache, **speed}
     trainer = Trainer({**cfg, "workers": workers, "log_freq": 0})
     trainer.run()
     (watch,) = (one for one in trainer.callbacks if isinstance(one, Watch))
     check(watch.seen, folder)
     return watch.seconds
+
+
+TRAININGS: dict[str, Callable[[Path, Path, int], float]] = {
+    "by hand, fp32": lambda folder, _, workers: by_hand(folder, workers, fast=False),
+    "ours, fp32": lambda folder, _, workers: ours(folder, None, workers, FP32),
+    "ours, fp32, cache, keep_memory": lambda folder, cache, workers: ours(
+        folder, cache, workers, KEEPING
+    ),
+    "by hand, bf16, channels_last": lambda folder, _, workers: by_hand(folder, workers, fast=True),
+    "ours, as fast.yaml": lambda folder, cache, workers: ours(folder, cache, workers, FAST),
+}
+
+
+def in_a_process(name: str, folder: Path, args: argparse.Namespace) -> float:
+    """Return what a training says of itself, in a process of its own."""
+    flags = ["--one", name, "--folder", folder, "--workers", args.workers]
+    command = [sys.executable, "-m", "benchmarks.images", *flags, "--threads", args.threads]
+    done = subprocess.run([str(one) for one in command], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stderr}")
+    return float(done.stdout)
 
 
 def one_pass(batches: Iterable[Batch], folder: Path, normalize: Callable[..., Any] | None) -> float:
@@ -216,32 +245,37 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", choices=("input", "training"))
+    parser.add_argument("--one", choices=tuple(TRAININGS), help="print the seconds of one training")
+    parser.add_argument("--folder", type=Path, help="for --one: the place of its images")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.one:
+        print(TRAININGS[args.one](args.folder / "images", args.folder / "cache", args.workers))
+        return
     print(
         f"{args.images} images, {args.workers} workers, {args.threads} threads; bf16 by "
         f"{bf16_unit(CPU) or 'nothing: amp auto is fp32 here'}; medians and quartiles of "
         f"{args.rounds} rounds"
     )
     with tempfile.TemporaryDirectory() as place:
-        folder, cache = Path(place, "images"), Path(place, "cache")
+        folder = Path(place, "images")
         write_image_folder(
             folder, num_images=args.images, num_classes=CLASSES, size=STORED, suffix=".jpg"
         )
         if args.only != "training":
-            things = inputs_alone(folder, cache, args.workers)
+            things = inputs_alone(folder, Path(place, "cache"), args.workers)
             table("input alone", interleaved(things, args.rounds), args.images)
         if args.only != "input":
-            trainings: dict[str, Callable[[], float | None]] = {
-                "by hand, fp32": lambda: by_hand(folder, args.workers, fast=False),
-                "ours, fp32": lambda: ours(folder, None, args.workers, fast=False),
-                "by hand, bf16, channels_last": lambda: by_hand(folder, args.workers, fast=True),
-                "ours, as fast.yaml": lambda: ours(folder, cache, args.workers, fast=True),
-            }
-            samples = interleaved(trainings, args.rounds)
+            names = tuple(TRAININGS)
+            samples = interleaved(
+                {
+                    name: functools.partial(in_a_process, name, Path(place), args)
+                    for name in TRAININGS
+                },
+                args.rounds,
+            )
             table("ResNet-18, end to end", samples, args.images)
-            pair = ("by hand, bf16, channels_last", "ours, as fast.yaml")
-            table("the last two", {name: samples[name] for name in pair}, args.images)
+            table("the last two", {name: samples[name] for name in names[-2:]}, args.images)
 
 
 if __name__ == "__main__":

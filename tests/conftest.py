@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,19 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     # What launch() sets stays in this process: undo it after the test.
     monkeypatch.setenv("BASETRAINER_START_TIME", "2026-01-02T03:04:05.678900")
+
+
+@pytest.fixture
+def restored_logger() -> Iterator[None]:
+    """Let a test set up the package's logging, and take that back."""
+    yield
+    logger = logging.getLogger("basetrainer")
+    for handler in list(logger.handlers):
+        if not isinstance(handler, logging.NullHandler):
+            logger.removeHandler(handler)
+            handler.close()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

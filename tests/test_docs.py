@@ -44,6 +44,9 @@ def test_a_block_runs_as_it_stands(code, tmp_path):
         timeout=100,
         cwd=tmp_path,
     )
+    lacking = re.search(r"^\S+Error: .*pip install '\S+\[\w+\]'.*", done.stderr, re.M)
+    if lacking:
+        pytest.skip(lacking[0])  # the block is about an extra
     assert done.returncode == 0, done.stderr
     if "DigitTrainer" in code:
         accuracy = float(re.search(r"'Acc': ([\d.]+)", done.stdout)[1])  # type: ignore[index]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,22 +13,13 @@ import torch
 import yaml
 
 import example
+from basetrainer.__main__ import main
 from basetrainer.datasets.digits import write_digits
 
 ROOT = Path(example.__file__).parent
 CONFIG = ROOT / "configs" / "config.yaml"
 
-
-@pytest.fixture(autouse=True)
-def restored_logger() -> Iterator[None]:
-    yield
-    logger = logging.getLogger("basetrainer")
-    for handler in list(logger.handlers):
-        if not isinstance(handler, logging.NullHandler):
-            logger.removeHandler(handler)
-            handler.close()
-    logger.propagate = True
-    logger.setLevel(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("restored_logger")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
@@ -83,6 +73,15 @@ def test_two_ids_without_distributed_are_one_cpu_process_said_in_one_line(
     start(monkeypatch, "--gpu_id", 0, 1, "--num_epochs", 1, *tiny_data(tmp_path))
     said = [line for line in capsys.readouterr().err.splitlines() if "one CPU process" in line]
     assert len(said) == 1
+
+
+def test_the_best_model_of_a_run_is_tested_again_to_the_same_figure(tmp_path, monkeypatch, capsys):
+    logs = start(monkeypatch, "--num_epochs", 1, *tiny_data(tmp_path))
+    run = only_run(tmp_path / "work_space")
+    capsys.readouterr()
+    assert main(["test", str(run), "--json", "--device", "cpu"]) == 0
+    figures = json.loads(capsys.readouterr().out)["test"]
+    assert figures["accuracy"] == pytest.approx(logs["test"]["Accuracy"])  # type: ignore[index]
 
 
 def test_without_a_config_file_the_arguments_are_written_to_one(tmp_path, monkeypatch):
@@ -233,7 +232,7 @@ def test_fast_yaml_trains_says_what_it_chose_and_leaves_its_cache_to_the_next_ru
     start(monkeypatch, *fast, *data, "--work_dir", "first")
     err = capsys.readouterr().err
     assert len([line for line in err.splitlines() if "speed   : amp auto: " in line]) == 1
-    assert "channels_last; fused SGD" in err
+    assert "channels_last; keep_memory; fused SGD" in err
     assert err.count("built in") == 2  # train and test
     assert len(list((tmp_path / "work_space" / "cache").iterdir())) == 2
     start(monkeypatch, *fast, *data, "--work_dir", "second")

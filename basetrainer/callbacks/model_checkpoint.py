@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
 from basetrainer.callbacks.callbacks import Callback, counts_as
+from basetrainer.callbacks.describe import describe
 from basetrainer.callbacks.ema import EMA
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
@@ -34,7 +35,8 @@ class ModelCheckpoint(Callback):
     - ``model_optimizer.pth``: ``{"epoch", "model", "optimizer"}`` of the last epoch (from 0).
     - ``latest_model_EEE_V.VVVV.pth``: the weights of the last epoch.
     - ``model_EEE_V.VVVV.pth``: those of the epochs that ``start_save`` asks for.
-    - ``best_model_EEE_V.VVVV.pth``: those of the best epoch.
+    - ``best_model_EEE_V.VVVV.pth``: those of the best epoch; ``weights.json`` beside it says how to
+      use them (see :class:`~basetrainer.checkpoint.sidecar.Sidecar`).
 
     EEE is the epoch, V the figure (left out of the names if there is none). Each file is written
     whole or not at all; several names of the same weights may be one file (hard links). With
@@ -129,7 +131,8 @@ class ModelCheckpoint(Callback):
             and self.monitor.is_better(figure, self.monitor.best)
         )
         keeps_all = self.start_save != 0
-        checkpointer = self.engine.checkpointer if self.engine is not None else None
+        engine = self.engine
+        checkpointer = engine.checkpointer if engine is not None else None
         if keeps_all and (checkpointer is None or not checkpointer.links_at_end_of(epoch)):
             self._save_optimizer(epoch)
         if not (keeps_all or is_best):
@@ -146,6 +149,8 @@ class ModelCheckpoint(Callback):
                     self._files.write("model", epoch, figure, state)
             if is_best and figure is not None:
                 path = self._files.replace("best_model", epoch, figure, state)
+                if engine is not None:
+                    describe(engine, path, epoch, self.indicator, figure).write(self.model_dir)
                 self._files.remove_worse(path, figure, self.monitor)
                 self.logger.info("save best_model:%s", path, extra={"file_only": True})
 

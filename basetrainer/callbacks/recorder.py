@@ -20,6 +20,9 @@ class Tally(ABC):
 
     is_empty = True
 
+    weighs = True
+    """Whether :meth:`add` wants to know over how many things the losses were averaged."""
+
     @abstractmethod
     def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
         """Take in one batch, whose losses were averaged over ``count`` things."""
@@ -161,7 +164,12 @@ class Recorder(Callback, ABC):
         engine = self.engine
         if phase == "train" and engine is not None and engine.fills_in:
             return
-        count = batch_size(inputs) if engine is None else engine.count_of(inputs, outputs, losses)
+        count: float | Tensor = 1.0
+        if tally.weighs:
+            if engine is None:
+                count = batch_size(inputs)
+            else:
+                count = engine.count_of(inputs, outputs, losses)
         tally.add(inputs, outputs, losses, count)
         if tally.is_empty:
             tally.is_empty = False

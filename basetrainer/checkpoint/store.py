@@ -180,13 +180,12 @@ class CheckpointStore:
             sync_folder(temporary)
             temporary.rename(path)
             sync_folder(self.folder)
-            for link in links:
-                link_or_copy(path / STATE, link)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
             if isinstance(error, OSError) and not isinstance(error, StorageError):
                 raise self._storage_error(needed, error.strerror or str(error)) from error
             raise
+        _link(path / STATE, links)
         return path
 
     def _tidy(self, path: Path) -> None:
@@ -250,6 +249,17 @@ def _write_file(path: Path, tree: Any) -> FileEntry:
             torch.save(tree, cast(IO[bytes], hashed))
         os.fsync(file.fileno())
     return FileEntry(hashed.num_bytes, hashed.sha256)
+
+
+def _link(state: Path, links: Sequence[Path]) -> None:
+    for link in links:
+        try:
+            link_or_copy(state, link)
+        except OSError as error:
+            raise StorageError(
+                f"{link} cannot be written: {error.strerror or error}. The checkpoint that it "
+                f"would be a copy of, {state.parent}, is whole: the run goes on from it."
+            ) from error
 
 
 def _check_is_plain(file: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-from basetrainer.data.pixel_file import Entry, PixelFile, write_pixels
+from basetrainer.data.pixel_file import Entry, PixelFile, Table, write_pixels
 from basetrainer.datasets.decode import read_tensor
 from basetrainer.datasets.fixed_steps import FixedSteps
 from basetrainer.datasets.image_dataset import ImageDataset, Transform
@@ -107,20 +107,18 @@ def cache_images(
             f"{type(dataset).__name__} has a read() of its own, which a cache cannot stand in for."
         )
     steps = FixedSteps(dataset.transform, size)
-    paths = hashlib.sha256()
-    for path in dataset.paths:
-        paths.update(os.fsencode(os.path.abspath(path)) + b"\0")  # noqa: PTH100 # no link followed
-    dataset.cache = DiskCache(_opened(dataset, Path(folder), steps, paths.hexdigest()), steps)
+    dataset.cache = DiskCache(_opened(dataset, Path(folder), steps), steps)
     return dataset
 
 
-def _opened(dataset: ImageDataset, folder: Path, steps: FixedSteps, paths: str) -> PixelFile:
+def _opened(dataset: ImageDataset, folder: Path, steps: FixedSteps) -> PixelFile:
     """Return the images from the file, which is built if need be."""
     place = folder / _folder_name(dataset, steps)
     create_dir(place)
+    paths, stamps = _looked_at(dataset)
     notes = {"paths": paths, "steps": steps.name}
     with one_at_a_time(place, lambda: logger.info("waiting: another process builds %s", place)):
-        images, why = _usable(place / _FILE, dataset, notes)
+        images, why = _usable(place / _FILE, dataset, notes, stamps)
         if images is None:
             _build(place, dataset, steps, notes, why)
             images = PixelFile(place / _FILE)
@@ -140,8 +138,17 @@ def _folder_name(dataset: ImageDataset, steps: FixedSteps) -> str:
     return f"{Path(sources[0]).stem}-{digest[:12]}"
 
 
+def _looked_at(dataset: ImageDataset) -> tuple[str, Table]:
+    """Return a hash of the list of images, and size and time of change of each file."""
+    digest, stamps = hashlib.sha256(), np.empty((len(dataset), 2), dtype=np.int64)
+    for number, path in enumerate(dataset.paths):
+        digest.update(os.fsencode(os.path.abspath(path)) + b"\0")  # noqa: PTH100 # no link followed
+        stamps[number] = _stamp(path)
+    return digest.hexdigest(), stamps
+
+
 def _usable(
-    path: Path, dataset: ImageDataset, notes: dict[str, str]
+    path: Path, dataset: ImageDataset, notes: dict[str, str], stamps: Table
 ) -> tuple[PixelFile | None, str]:
     """Return the file if it holds what is wanted; else why not."""
     if not path.exists():
@@ -152,7 +159,6 @@ def _usable(
         return None, str(error)
     if notes.items() - images.notes.items():
         return None, "the list of images is another"
-    stamps = np.array([_stamp(path) for path in dataset.paths], dtype=np.int64)
     (changed,) = np.nonzero((stamps != images.stamps).any(axis=1))
     if len(changed):
         first = dataset.index.path(int(changed[0]))

@@ -166,6 +166,16 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         )
 
     @property
+    def is_deterministic(self) -> bool:
+        """Whether nothing is drawn for a sample, so that no generator need be seeded for it."""
+        own = all(
+            getattr(type(self), name) is getattr(ImageDataset, name)
+            for name in ("__getitem__", "read", "label")
+        )
+        transform = self.transform
+        return own and (transform is None or getattr(transform, "is_deterministic", None) is True)
+
+    @property
     def as_pil(self) -> bool:
         """Whether the transform gets Pillow images."""
         return is_first_generation(self.transform) if self._as_pil is None else self._as_pil

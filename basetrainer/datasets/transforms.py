@@ -54,6 +54,11 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name -> class of ``torchvision.transforms.v2`` and our defaults; the class's name works too."""
 
+_DRAW_NOTHING = frozenset(
+    {"PILToTensor", "Resize", "CenterCrop", "Pad"} | {"ClampBoundingBoxes", "SanitizeBoundingBoxes"}
+)
+"""Classes of torchvision v2 that the steps may be and that make of one image always the same."""
+
 _CROP: list[Entry] = [{"random_resized_crop": {"scale": (0.5, 1.0)}}, "flip"]
 
 PRESETS: dict[str, list[Entry]] = {
@@ -93,6 +98,15 @@ class TransformChain(nn.Module):
         for step in self.steps:
             sample = step(sample)
         return sample if self.normalize is None else self.normalize(sample)
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether nothing is drawn, so that no generator need be seeded for it."""
+        return all(
+            type(step).__name__ in _DRAW_NOTHING
+            and type(step).__module__.startswith("torchvision.transforms.v2")
+            for step in self.steps
+        )
 
     def split(self) -> tuple[TransformChain, Normalize | None]:
         """Return the chain without normalisation, for the loader, and it, for the batch."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -21,6 +22,7 @@ StrategyName: TypeAlias = Literal["auto", "single", "dp", "ddp", "fsdp2"]
 STRATEGIES: tuple[StrategyName, ...] = ("auto", "single", "dp", "ddp", "fsdp2")
 
 _chosen: StrategyName = "auto"
+_channels_last = False
 
 
 def wrap(
@@ -230,14 +232,15 @@ def is_shard(value: Any) -> bool:
 
 
 @contextmanager
-def choosing(strategy: StrategyName) -> Iterator[None]:
-    """Let :func:`build_model_parallel`, while entered, follow ``cfg.strategy``."""
-    global _chosen
-    before, _chosen = _chosen, strategy
+def choosing(strategy: StrategyName, *, channels_last: bool = False) -> Iterator[None]:
+    """Let :func:`build_model_parallel`, while entered, follow ``cfg``."""
+    global _chosen, _channels_last
+    before = _chosen, _channels_last
+    _chosen, _channels_last = strategy, channels_last
     try:
         yield
     finally:
-        _chosen = before
+        _chosen, _channels_last = before
 
 
 def build_model_parallel(
@@ -262,4 +265,6 @@ def build_model_parallel(
     strategy = kwargs.pop("strategy", _chosen)
     if strategy == "auto" and not distributed:
         strategy = "dp"
+    if _channels_last:  # now: DistributedDataParallel lays out its buckets as the weights are
+        unwrap(model).to(memory_format=torch.channels_last)
     return wrap(model, context, strategy, device_ids=device_ids, **kwargs)

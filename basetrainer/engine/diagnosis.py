@@ -91,9 +91,10 @@ def _wrong_shapes(engine: Engine, batch: Any) -> Iterator[str]:
         yield unusual
     try:
         labels = labels_of(batch)
-        images = batch["image"] if isinstance(batch, Mapping) else batch[0]
+        moved = engine.to_device(batch)
+        images = moved["image"] if isinstance(moved, Mapping) else moved[0]
         with torch.no_grad(), evaluation_mode(engine.model):
-            outputs = logits_of(unwrap(engine.model)(engine.to_device(images)))
+            outputs = logits_of(unwrap(engine.model)(images))
     except Exception:  # the network itself may be what failed, and the error says so
         return
     if not isinstance(outputs, Tensor) or not isinstance(labels, Tensor):

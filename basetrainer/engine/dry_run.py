@@ -10,14 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from basetrainer._logs import Logs, metrics_by_set
+from basetrainer._logs import Logs
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.diagnosis import described, diagnosed, nonfinite
 from basetrainer.engine.dry_folders import escaping, redirected, refuse_unwritable, target_folder
 from basetrainer.engine.dry_report import DryRunReport
-from basetrainer.engine.dry_stage import Probe, fingerprints, temporary_folder, undisturbed
+from basetrainer.engine.dry_stage import Probe, figures, fingerprints, temporary_folder, undisturbed
 from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
@@ -53,10 +53,12 @@ def dry_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> DryRunRep
     """
     begin = time.monotonic()
     report = DryRunReport(getattr(make_trainer, "__name__", type(make_trainer).__name__))
-    with undisturbed(report), temporary_folder(DistContext.current(get(cfg, "gpu_id"))) as folder:
+    context = DistContext.current()
+    with undisturbed(report), temporary_folder(context) as folder:
         _Rehearsal(make_trainer, cfg, folder, report).play()
     report.seconds = time.monotonic() - begin
-    logger.info("%s", report)
+    if context.is_main:
+        logger.info("%s", report)
     return report
 
 
@@ -140,8 +142,7 @@ class _Rehearsal:
         after = self._weights = fingerprints(trainer.model)
         steps = trainer.position.update
         changed = sum(before[name] != after[name] for name in after)
-        loss = (logs.get("train") or {}).get("loss")
-        told = f", loss {loss:.4g}" if isinstance(loss, float) else ""
+        told = "".join(f", {name} {figure:.4g}" for name, figure in figures(logs.get("train")))
         self._report.lines["train"] = f"{steps} updates{told}, {changed} of {len(after)} weights"
         self._report.lines["train"] += " changed"
         self._check_changes(before, after, trainer)
@@ -169,26 +170,28 @@ class _Rehearsal:
     def _check_figures(self, logs: Logs) -> None:
         """Tell the figures of the tests, and refuse those that are no numbers."""
         told = []
-        for test_set, metrics in metrics_by_set(logs.get("test")).items():
-            for name, figure in metrics.items():
-                name = f"{test_set}/{name}" if test_set else name
-                if isinstance(figure, (int, float)):
-                    told.append(f"{name} {figure:.4g}")
-                    if not math.isfinite(figure):
-                        raise NonFiniteError(f"the test figure {name} is {figure}")
+        for name, figure in figures(logs.get("test")):
+            told.append(f"{name} {figure:.4g}")
+            if not math.isfinite(figure):
+                raise NonFiniteError(f"the test figure {name} is {figure}")
         has_tests = self._trainer is not None and self._trainer.test_loader is not None
         self._report.lines["test"] = ", ".join(told) or ("no figures" if has_tests else "no tests")
 
     def _check_checkpoint(self) -> None:
         self._place = "checkpoint"
         trainer = self._present()
-        store = trainer.checkpointer.store if trainer.checkpointer is not None else None
-        newest = store.newest() if store is not None else None
-        if store is None or newest is None:
-            raise CheckpointError("the run has left no checkpoint")
-        manifest = store.verify(newest)
-        size = sum(entry.bytes for entry in manifest.files.values())
-        self._report.lines["checkpoint"] = f"{newest.name}, {size:,} bytes, verified"
+
+        def verified() -> str:
+            store = trainer.checkpointer.store if trainer.checkpointer is not None else None
+            newest = store.newest() if store is not None else None
+            if store is None or newest is None:
+                raise CheckpointError("the run has left no checkpoint")
+            manifest = store.verify(newest)
+            size = sum(entry.bytes for entry in manifest.files.values())
+            return f"{newest.name}, {size:,} bytes, verified"
+
+        # The one that has written it: to the others it may not be there yet.
+        self._report.lines["checkpoint"] = trainer.context.on_main(verified)
 
     def _go_on(self) -> None:
         self._place = "resume"

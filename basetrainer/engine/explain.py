@@ -78,12 +78,12 @@ def explain_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> str:
         make_trainer: The class of the trainer, or what else makes one from a configuration.
         cfg: The settings; they are not changed. Folders are those of :func:`dry_run`.
     """
-    report = DryRunReport("")
-    context = DistContext.current(get(cfg, "gpu_id"))
-    with undisturbed(report), temporary_folder(context) as folder:
+    context = DistContext.current()
+    with undisturbed(DryRunReport("")), temporary_folder(context) as folder:
         text = explain(make_trainer(moved(cfg, folder)), cfg)
         text = text.replace(str(folder), str(target_folder(cfg)))
-    logger.info("%s", text)
+    if context.is_main:
+        logger.info("%s", text)
     return text
 
 

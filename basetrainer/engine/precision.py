@@ -59,7 +59,9 @@ def speed_line(
     else:
         precision = config.amp or ""
     chosen = [f"amp {'auto: ' if is_auto else ''}{precision}"] if precision else []
-    chosen += [name for name in ("channels_last", "compile") if getattr(config, name)]
+    chosen += [
+        name for name in ("channels_last", "keep_memory", "compile") if getattr(config, name)
+    ]
     if not chosen:
         return ""
     fused = [type(one).__name__ for one in optimizers if one.defaults.get("fused")]

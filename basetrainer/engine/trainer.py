@@ -31,6 +31,7 @@ from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
 from basetrainer.utils.config_dict import get
+from basetrainer.utils.posix import keep_freed_memory
 from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import (
     evaluation_mode,
@@ -67,6 +68,8 @@ class EngineTrainer(Engine):
         self.num_steps = 0
         if self.device.type != "cpu":
             torch.accelerator.set_device_index(self.device)
+        elif self.config.keep_memory:
+            keep_freed_memory()
         set_env_random_seed(self.config.seed)
 
     def build(self, cfg: Any, **kwargs: Any) -> None:
@@ -83,7 +86,8 @@ class EngineTrainer(Engine):
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
-        with rebuilding(self._structure_to_go_on_with(cfg)), choosing(self.config.strategy):
+        spread = choosing(self.config.strategy, channels_last=self.config.channels_last)
+        with rebuilding(self._structure_to_go_on_with(cfg)), spread:
             self.model = self._prepare(self.build_model(cfg, **kwargs))
         if get(cfg, "use_prune") and not structure_of(self.model):
             logger.warning(

@@ -39,6 +39,8 @@ class ConfusionTally(Tally):
     counted together; nothing is read on the host before the figures are.
     """
 
+    weighs = False
+
     def __init__(self, indicator: str, topk: Sequence[int] = ()) -> None:
         self.counts: Tensor | None = None  # samples, hits, hits among the first k
         self.matrix: Tensor | None = None

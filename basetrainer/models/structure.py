@@ -72,6 +72,11 @@ def remember_network(model: nn.Module, **arguments: Any) -> None:
         model._network = arguments  # type: ignore[assignment] # a plain dict
 
 
+def network_of(model: nn.Module) -> dict[str, Any]:
+    """Return the arguments with which ``get_models`` makes a network; empty if it did not."""
+    return copy.deepcopy(dict(vars(unwrapped(model)).get("_network") or {}))
+
+
 @contextmanager
 def rebuilding(structure: Structure | None) -> Iterator[None]:
     """Let networks that are built inside have a structure instead of being pruned anew.

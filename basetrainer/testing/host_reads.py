@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -62,7 +63,8 @@ class HostReads:
     Seen is whatever this thread does, backward passes included: ``item()``, ``float()``,
     ``int()``, ``bool()``, ``if tensor:``, ``tolist()``, ``numpy()``, ``str()``, f-strings,
     ``torch.equal``, ``nonzero``, masks as indices, ``unique``, and blocking copies from an
-    accelerator to the CPU.
+    accelerator to the CPU. The step counts of torch's optimizers, which they keep on the CPU, are
+    not reads.
 
     Not seen: what other threads and processes do; memory that was shared before, such as a
     NumPy array made outside the block; ``data_ptr()`` and whatever C, C++ or Triton code reads
@@ -105,7 +107,7 @@ class HostReads:
     def _note_op(self, name: str, is_read: bool) -> None:
         if not self._is_paused:
             self.ops[name] += 1
-            if is_read:
+            if is_read and not _is_own_count():
                 self.reads.append(HostRead(name, _place()))
 
 
@@ -155,6 +157,16 @@ def _is_copied_back(args: Any, returned: Any) -> bool:
     if not isinstance(returned, Tensor) or returned.device.type != "cpu":
         return False
     return any(isinstance(one, Tensor) and one.device.type not in ("cpu", "meta") for one in args)
+
+
+def _is_own_count() -> bool:
+    """Whether one of torch's optimizers reads its step count, a tensor on the CPU in any case."""
+    frame: FrameType | None = sys._getframe(3)
+    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
+        if frame.f_code.co_name == "_get_value":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _place() -> str:

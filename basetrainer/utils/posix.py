@@ -17,6 +17,12 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
+_KEEP = (
+    (-3, 1 << 30),  # M_MMAP_THRESHOLD: up to this size from the heap
+    (-1, (1 << 31) - 1),  # M_TRIM_THRESHOLD: so much may lie free at its end
+    (-2, 64 << 20),  # M_TOP_PAD: by how much it grows at once
+)
+
 STOP_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
 )
@@ -187,6 +193,23 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux: containers and job schedulers give a part
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc's allocator keep what is freed, for the rest of the process; tell whether it will.
+
+    By default large tensors come from the system and go back to it in every step, and each of their
+    pages costs a fault when it is first touched.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # a C library without it
+        return False
+    return all(mallopt(option, value) for option, value in _KEEP)
 
 
 def peak_memory() -> int:

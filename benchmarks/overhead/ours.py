@@ -7,15 +7,7 @@ from typing import Any
 from torch import nn
 
 import basetrainer as bt
-from benchmarks.overhead.work import EMA_DECAY, LOG_EVERY, LR, SAVE_EVERY, Batch, Work
-
-
-def only(batches: list[Batch]) -> Batch:
-    """Hand a ready-made batch out as it is."""
-    return batches[0]
-
-
-only.is_deterministic = True  # type: ignore[attr-defined]
+from benchmarks.overhead.work import EMA_DECAY, LOG_EVERY, LR, SAVE_EVERY, Work, only
 
 
 class Trainer(bt.EngineTrainer):

@@ -56,7 +56,7 @@ class Saving(TinyTrainer):
 
 def run(folder: Path, values: list[float | None], **options: Any) -> list[str]:
     Saving(folder, values, **options).run()
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.glob("*.pth"))
 
 
 def test_start_save_zero_keeps_the_best_model_alone(tmp_path):
@@ -141,7 +141,7 @@ def test_figures_of_the_training_do_not_stand_in_for_an_evaluation_that_was_not_
     trainer = Saving(tmp_path, [None, 5.0], start_save=0)
     trainer.callbacks.insert(0, Train())
     trainer.run()
-    assert [path.name for path in tmp_path.iterdir()] == ["best_model_001_5.0000.pth"]
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["best_model_001_5.0000.pth"]
 
 
 def test_an_unknown_indicator_is_said_with_the_nearest_name(tmp_path, caplog):
@@ -169,7 +169,7 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", failing)
     with pytest.raises(OSError, match=r"model_optimizer\.pth"):
         trainer.run()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == [
         "best_model_000_1.0000.pth",
         "latest_model_000_1.0000.pth",
         "model_000_1.0000.pth",

@@ -147,6 +147,15 @@ def test_a_link_to_the_state_stays_whole_when_its_checkpoint_is_removed(tmp_path
     assert torch.load(link, weights_only=True)["text"] == "x"
 
 
+def test_a_copy_that_cannot_be_written_is_told_apart_from_the_checkpoint(tmp_path):
+    store = CheckpointStore(tmp_path)
+    link = tmp_path / "gone" / "model_optimizer.pth"
+    with pytest.raises(StorageError, match=r"model_optimizer.pth cannot be written.*is whole"):
+        store.write(TREE, manifest(1), links=[link])
+    ((path, _),) = store.good()
+    assert path == store.newest()
+
+
 def test_writing_in_the_background_writes_the_same(tmp_path):
     store = CheckpointStore(tmp_path)
     for update in (1, 2, 3):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import multiprocessing
 import os
 import pickle
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from basetrainer.data import disk_cache, pixel_file
 from basetrainer.data.disk_cache import cache_images
 from basetrainer.data.loader import build_dataloader
 from basetrainer.data.pixel_file import PixelFile
+from basetrainer.datasets import decode
 from basetrainer.datasets.image_folder import ImageFolder
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.errors import ConfigError, DataError, LoaderError, StorageError
@@ -237,7 +241,40 @@ def test_one_builds_while_the_others_wait(folder, tmp_path, monkeypatch, caplog)
         assert_equal(samples(one), samples(opened[0]))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12, of threads
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_who_waits_for_a_builder_that_is_killed_builds_in_its_place(folder, tmp_path, monkeypatch):
+    transform = get_transforms("resize", [8, 8])
+    context = multiprocessing.get_context("fork")
+    is_inside = context.Event()
+
+    def stuck(path: str) -> Any:
+        if "11" in path:
+            is_inside.set()
+            time.sleep(60)
+        return decode.read_tensor(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk_cache, "read_tensor", stuck)
+        cached = ImageFolder(folder, transform)
+        builder = context.Process(target=cache_images, args=(cached, "disk", tmp_path / "cache"))
+        builder.start()
+        assert is_inside.wait(30)
+
+    timer = threading.Timer(0.2, builder.kill)  # while we wait below
+    timer.start()
+    told: list[str] = []
+    monkeypatch.setattr(disk_cache.logger, "info", lambda text, *args: told.append(text))
+    cached = cache_images(ImageFolder(folder, transform), folder=tmp_path / "cache")
+    builder.join()
+    timer.join()
+    assert told[0] == "waiting: another process builds %s"
+    (place,) = (tmp_path / "cache").iterdir()
+    assert [one.name for one in place.iterdir()] == ["images"]
+    assert_equal(samples(cached), samples(ImageFolder(folder, transform)))
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_read_the_same_file_and_give_the_same_batches(folder, tmp_path, method):
     transform = get_transforms(["resize", "flip"], [8, 8])
     plain = build_dataloader(ImageFolder(folder, transform), 4, 0)

@@ -6,10 +6,11 @@ import pickle
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, default_collate
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
+from basetrainer.data.seeding import Draws, draws_of
 from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.image_folder import ImageFolder
 from basetrainer.datasets.transforms import get_transforms
@@ -118,3 +119,21 @@ def test_workers_give_the_same_and_name_a_broken_file_under_fork_and_spawn(data)
         assert "Traceback" not in str(caught.value)  # one message, as without workers
         # The end shuts the workers down; the collector would wait ten seconds for them.
         assert next(batches, None) is None
+
+
+def test_a_dataset_says_whether_anything_is_drawn_so_that_it_is_seeded_only_then(tmp_path):
+    folder = write_folder(tmp_path / "images", {"a": 2, "b": 2})
+    resize, flip = (get_transforms(names, 8) for names in ("test", ["resize", "flip"]))
+    data = ImageFolder(folder, resize)
+    assert draws_of(data, default_collate) is Draws.NOTHING
+    assert draws_of(Subset(data, [0]), default_collate) is Draws.NOTHING
+    data.transform = flip
+    assert draws_of(data, default_collate) is Draws.SAMPLES
+    data.transform = lambda image: image  # nobody knows
+    assert draws_of(data, default_collate) is Draws.SAMPLES
+
+    class Noisy(ImageFolder):
+        def read(self, index):
+            return torch.randint(0, 255, (3, 8, 8), dtype=torch.uint8)
+
+    assert draws_of(Noisy(folder, resize), default_collate) is Draws.SAMPLES

@@ -98,3 +98,13 @@ def test_without_a_group_the_functions_are_those_of_one_process():
     values = {"a": torch.tensor(1.0)}
     assert comm.reduce_dict(values) is values
     comm.synchronize()
+
+
+def test_weights_are_laid_out_before_they_are_spread():
+    def is_laid_out() -> bool:
+        (weight,) = build_model_parallel(nn.Conv2d(3, 4, 3, bias=False)).parameters()
+        return weight.is_contiguous(memory_format=torch.channels_last)
+
+    with choosing("auto", channels_last=True):
+        assert is_laid_out()
+    assert not is_laid_out()

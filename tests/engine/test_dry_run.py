@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 import basetrainer as bt
 from basetrainer.engine.dry_run import dry_run
+from basetrainer.engine.launch import launch
 from basetrainer.errors import DryRunError
 from basetrainer.utils import log
 from tests.engine.planted_faults import FAULTS, SETTINGS, Folders, table
@@ -80,20 +80,14 @@ def test_the_run_that_is_there_stays_as_it_is_to_the_last_byte_and_goes_on_alike
     assert trainer.position.epoch == 2
 
 
+@pytest.mark.usefixtures("restored_logger")
 def test_it_draws_pictures_and_leaves_the_log_to_those_who_had_it(capsys):
     pytest.importorskip("matplotlib")
     logger = log.set_logger(None, "info", "own.log")
-    try:
-        report = dry_run(Whole, {**SETTINGS, "work_dir": "runs"})
-        logger.info("afterwards")
-        assert report.lines["pictures"] == "confusion_matrix.png, curves.png"
-        lines = Path("own.log").read_text().splitlines()
-    finally:
-        for handler in list(logger.handlers):
-            if not isinstance(handler, logging.NullHandler):
-                logger.removeHandler(handler)
-                handler.close()
-        logger.propagate, logger.level = True, logging.NOTSET
+    report = dry_run(Whole, {**SETTINGS, "work_dir": "runs"})
+    logger.info("afterwards")
+    assert report.lines["pictures"] == "confusion_matrix.png, curves.png"
+    lines = Path("own.log").read_text().splitlines()
     assert lines[-1].endswith("| afterwards")
     assert "dry run of Whole: 0 problems, 0 warnings" in lines[0]
     assert not Path("runs").exists()
@@ -149,3 +143,20 @@ def test_settings_without_a_folder_are_given_one(cfg):
     report = dry_run(lambda cfg: TinyTrainer(cfg), cfg)
     assert report.problems == []
     assert sorted(Path.cwd().iterdir()) == before
+
+
+def rehearse(cfg: dict[str, Any]) -> Any:
+    return dry_run(Folders, cfg)
+
+
+@pytest.mark.distributed
+def test_two_processes_try_the_run_in_one_folder_and_a_problem_ends_both(capfd):
+    cfg = {**SETTINGS, "work_dir": "runs", "batch_size": 2, "gpu_id": [0, 1]}
+    report = launch(rehearse, 2, args=(cfg,), start_method="fork")
+    assert report.problems == []
+    assert "2 x cpu" in report.lines["build"]
+    assert "went on in epoch 1" in report.lines["resume"]
+    assert not Path("runs").exists()
+    with pytest.raises(SystemExit):
+        launch(rehearse, 2, args=({**cfg, "num_classes": 2},), start_method="fork")
+    assert "out of bounds" in capfd.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from basetrainer.engine import precision
+from basetrainer.engine import trainer as trainer_module
 from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.precision import bf16_unit, effective
 from tests.tiny import TinyTrainer
@@ -95,3 +96,12 @@ def test_auto_trains_as_what_it_stands_for(monkeypatch):
     named.run()
     for one, other in zip(auto.model.parameters(), named.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_keep_memory_is_asked_for_on_a_cpu_only_when_it_is_set(monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainer_module, "keep_freed_memory", lambda: asked.append(1))
+    TinyTrainer(QUIET)
+    assert not asked
+    TinyTrainer({**QUIET, "keep_memory": True})
+    assert asked

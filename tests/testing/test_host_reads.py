@@ -55,6 +55,17 @@ def test_a_training_step_reads_nothing_and_its_operations_are_counted():
     assert found.num_ops > 5
 
 
+@pytest.mark.parametrize("kind", ["Adam", "AdamW", "NAdam", "Adagrad", "RMSprop"])
+@pytest.mark.parametrize("foreach", [False, True])
+def test_the_step_counts_of_optimizers_are_no_reads(kind, foreach):
+    model = nn.Linear(3, 3)
+    optimizer = getattr(torch.optim, kind)(model.parameters(), foreach=foreach)
+    with HostReads() as found:
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+    assert found.reads == []
+
+
 class ReadsInBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value):

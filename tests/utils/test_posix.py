@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -85,3 +86,23 @@ def test_the_kernel_is_asked_on_linux_only(monkeypatch):
     monkeypatch.setattr(multiprocessing, "parent_process", Parent)
     posix.die_with_parent()
     assert (asked, len(started)) == ([], 1)
+
+
+def test_freed_memory_can_be_kept_where_the_c_library_is_asked_in_vain_too(monkeypatch):
+    asked = []
+
+    class Library:
+        def __init__(self, name: object) -> None:
+            pass
+
+        def mallopt(self, option: int, value: int) -> int:
+            asked.append(option)
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    assert posix.keep_freed_memory() is (sys.platform == "linux")
+    monkeypatch.delattr(Library, "mallopt")
+    assert posix.keep_freed_memory() is False
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert posix.keep_freed_memory() is False
+    assert asked in ([], [-3, -1, -2])

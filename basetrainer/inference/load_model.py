@@ -1,0 +1,184 @@
+"""load_model: from the folder of a run to its network and preprocessing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basetrainer.checkpoint.sidecar import Sidecar
+from basetrainer.datasets.decode import is_image_name, read_tensor
+from basetrainer.datasets.transforms import TransformChain, get_transforms
+from basetrainer.distributed.context import pick_device
+from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.models.finetune import read_state
+from basetrainer.models.load_pruned import load_pruned
+from basetrainer.models.structure import structure_in
+from basetrainer.utils.batches import logits_of
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network takes one image for."""
+
+    path: str
+    """The image."""
+
+    classes: list[str]
+    """The likeliest classes, the first one first."""
+
+    probabilities: list[float]
+    """Theirs, by softmax."""
+
+    index: int
+    """Of the first one."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """The best network of a run, ready to use."""
+
+    model: nn.Module
+    """In evaluation mode, on ``device``."""
+
+    transform: TransformChain | None
+    """From an image, uint8 of shape ``(3, H, W)`` or of Pillow, to what the network takes; None if
+    the run does not say the size of its images."""
+
+    class_names: list[str]
+    """In the order of the outputs."""
+
+    sidecar: Sidecar
+    """What the run says of these weights."""
+
+    device: torch.device
+    """Where the network is."""
+
+    @torch.inference_mode()
+    def logits(self, images: Iterable[Tensor]) -> Tensor:
+        """Return the outputs for transformed images, shape ``(N, num_classes)``, on the CPU."""
+        outputs: Tensor = logits_of(self.model(torch.stack(list(images)).to(self.device)))
+        return outputs.float().cpu()
+
+    def predict(
+        self, images: Iterable[StrPath], *, topk: int = 1, batch_size: int = 32
+    ) -> Iterator[Prediction]:
+        """Yield what each image is taken for.
+
+        Args:
+            images: Files; of a folder all images in it.
+            topk: How many classes, at most those that there are.
+            batch_size: How many images go through the network at once.
+
+        Raises:
+            ConfigError: If there is no such file, or no image in a folder.
+            DataError: If an image cannot be read.
+        """
+        paths, transform = image_files(images), self.preprocessing
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            shares = self.logits(transform(read_tensor(one)) for one in batch).softmax(1)
+            values, indices = shares.topk(min(topk, shares.shape[1]), dim=1)
+            for path, row, found in zip(batch, values.tolist(), indices.tolist(), strict=True):
+                yield Prediction(path, [self.class_name(one) for one in found], row, found[0])
+
+    @property
+    def preprocessing(self) -> TransformChain:
+        """The transform.
+
+        Raises:
+            ConfigError: If there is none.
+        """
+        if self.transform is None:
+            raise ConfigError(
+                "The run does not say the size of its images (input_size), so how they were "
+                "prepared is not known. Prepare them yourself, and call loaded.logits(images)."
+            )
+        return self.transform
+
+    def class_name(self, index: int) -> str:
+        """Return the name of a class; its index if it has none."""
+        return self.class_names[index] if index < len(self.class_names) else str(index)
+
+
+def load_model(
+    run: StrPath, model: nn.Module | None = None, *, device: torch.device | str | None = None
+) -> LoadedModel:
+    """Load the best network of a run, and the preprocessing that it was tested with.
+
+    Args:
+        run: The folder of the run, or that of its weights.
+        model: The network, freshly built, for weights of one that ``get_models`` did not make.
+        device: Where it goes; by default the first accelerator, or the CPU.
+
+    Raises:
+        ConfigError: If the run has no best model, or does not say how to make its network.
+        CheckpointError: If the weights cannot be read or do not fit.
+    """
+    sidecar, weights = Sidecar.read(Path(run))
+    state = read_state(weights)
+    if structure_in(state):
+        model = load_pruned(weights, model)
+    else:
+        model = _built(sidecar, weights) if model is None else model
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{weights} does not fit {type(model).__name__}: {error}"
+            ) from error
+    where = pick_device(None) if device is None else torch.device(device)
+    transform = _transform(sidecar)
+    return LoadedModel(model.eval().to(where), transform, sidecar.class_names, sidecar, where)
+
+
+def image_files(images: Iterable[StrPath]) -> list[str]:
+    """Return the image files among paths, those in folders and below too, in their order.
+
+    Raises:
+        ConfigError: If a path does not exist, or a folder has no image.
+    """
+    found: list[str] = []
+    for one in map(Path, images):
+        if one.is_dir():
+            inside = sorted(str(path) for path in one.rglob("*") if is_image_name(path.name))
+            if not inside:
+                raise ConfigError(f"{one} has no images in it. Name files, or another folder.")
+            found += inside
+        elif one.is_file():
+            found.append(str(one))
+        else:
+            raise ConfigError(f"There is no image {one}. Check the path.")
+    return found
+
+
+def _transform(sidecar: Sidecar) -> TransformChain | None:
+    if sidecar.input_size is None:
+        return None
+    return get_transforms(
+        sidecar.transform,
+        sidecar.input_size,
+        train=False,
+        mean=sidecar.mean,
+        std=sidecar.std,
+        normalize=sidecar.mean is not None,
+    )
+
+
+def _built(sidecar: Sidecar, weights: Path) -> nn.Module:
+    if not sidecar.net:
+        raise ConfigError(
+            f"{weights} is of a network that get_models() did not make. Build it, and call "
+            f"load_model(run, model)."
+        )
+    from basetrainer.models.build_models import get_models
+
+    arguments: dict[str, Any] = {**sidecar.net, "pretrained": False, "is_train": False}
+    return get_models(**arguments)

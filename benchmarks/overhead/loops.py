@@ -1,0 +1,50 @@
+"""The loops that are compared: where each one's environment is, and what it can do."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A module of this folder with ``train(work) -> model``.
+
+    Args:
+        environment: The folder, in that of the environments, of its python; empty for this one.
+        distribution: Whose version is told; empty if there is none.
+        levels: What it can do.
+    """
+
+    environment: str = ""
+    distribution: str = ""
+    levels: tuple[str, ...] = ("bare", "full")
+
+    def python(self, peers: Path) -> Path:
+        """Return the python that runs it."""
+        return peers / self.environment / "bin" / "python" if self.environment else _THIS
+
+    def is_there(self, peers: Path) -> bool:
+        """Whether its environment was made."""
+        return self.python(peers).exists()
+
+
+_THIS = Path(sys.executable)
+_ALL_LEVELS = ("bare", "full", "safe")
+
+LOOPS = {
+    "raw": Loop(levels=_ALL_LEVELS),
+    "by_hand": Loop(levels=_ALL_LEVELS),
+    "ours": Loop(levels=_ALL_LEVELS),
+    "basetrainer_1_0_4_loop": Loop("basetrainer_1_0_4", "basetrainer"),
+    "ignite_loop": Loop("ignite", "pytorch-ignite"),
+    "poutyne_loop": Loop("poutyne", "poutyne"),
+    "skorch_loop": Loop("skorch", "skorch"),
+    "mmengine_loop": Loop("mmengine", "mmengine"),
+    "accelerate_loop": Loop("accelerate", "accelerate"),
+    "pytorch_accelerated_loop": Loop("pytorch_accelerated", "pytorch-accelerated"),
+    "lightning_loop": Loop("lightning", "lightning"),
+    "fastai_loop": Loop("fastai", "fastai"),
+    "transformers_loop": Loop("transformers", "transformers"),
+}

@@ -1,0 +1,1 @@
+"""Programs to learn from; run them from the root of the repository."""

@@ -1,0 +1,193 @@
+"""What is built: the same bytes each time, whole, and enough to train with without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import basetrainer
+
+ROOT = Path(basetrainer.__file__).parents[1]
+KEPT = ("basetrainer", "configs", "docs", "examples", "tests", "benchmarks")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def build(folder: Path, mode: int) -> Path:
+    """Build sdist and wheel from a fresh copy of the tree, and return where they are."""
+    pytest.importorskip("build")
+    pytest.importorskip("hatchling")
+    tree = folder / f"tree{mode:o}"
+    tree.mkdir(parents=True)
+    for path in ROOT.iterdir():
+        if path.is_file() and path.name != ".git":
+            shutil.copy(path, tree)
+        elif path.name in KEPT:
+            shutil.copytree(path, tree / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in tree.rglob("*"):
+        path.chmod(mode | 0o100 if path.is_dir() else mode)
+        if path.is_file():
+            path.touch()
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", tree],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sdist and wheel."""
+    return build(tmp_path_factory.mktemp("first"), 0o644)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_two_builds_have_one_hash_whatever_times_and_modes_the_files_have(dist, tmp_path):
+    assert len(hashes(dist)) == 2
+    assert hashes(build(tmp_path, 0o600)) == hashes(dist)
+
+
+def test_the_wheel_has_each_module_and_nothing_else(dist):
+    (wheel,) = dist.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    own = {str(path.relative_to(ROOT)) for path in (ROOT / "basetrainer").rglob("*.py")}
+    assert names == own | {"basetrainer/py.typed"}
+
+
+def test_the_sdist_has_the_licence_the_tests_and_the_docs(dist):
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    for name in (
+        "LICENSE",
+        "README.md",
+        "tests/conftest.py",
+        "docs/step.md",
+        "configs/config.yaml",
+    ):
+        assert name in names
+
+
+def test_the_metadata_is_complete(dist):
+    (wheel,) = dist.glob("*.whl")
+    file = zipfile.ZipFile(wheel)
+    (name,) = [name for name in file.namelist() if name.endswith("METADATA")]
+    text = file.read(name).decode()
+    for line in (f"Version: {basetrainer.__version__}", "License-Expression: MIT", "Name: basetr"):
+        assert f"\n{line}" in text
+    assert "Requires-Python: >=3.10" in text
+    extras = set(re.findall(r"^Provides-Extra: (\w+)$", text, re.M))
+    assert extras == {"dev", "example", "export", "plots", "prune", "timm"}
+
+
+TRAIN = """
+import importlib.metadata, json, os, socket, sys
+from importlib.machinery import PathFinder
+
+installed = importlib.metadata.packages_distributions()
+declared = set(json.loads(os.environ["DECLARED"]))
+
+class Declared:
+    # What nobody declares is not found, as if it were not installed.
+
+    def find_spec(self, name, path=None, target=None):
+        owners = {one.lower().replace("_", "-") for one in installed.get(name, ())}
+        if owners and not owners & declared:
+            return None
+        return PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Declared()
+
+def banned(*args, **kwargs):
+    raise AssertionError("a socket is opened")
+
+socket.socket.connect = socket.create_connection = banned
+
+import basetrainer as bt
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+class Trainer(bt.EngineTrainer):
+    def build_train_loader(self, cfg, **kwargs):
+        data = TensorDataset(torch.randn(64, 8), torch.randint(3, (64,)))
+        return self.build_dataloader(data, 8, 0)
+
+    def build_test_loader(self, cfg, **kwargs):
+        return self.build_train_loader(cfg)
+
+    def build_model(self, cfg, **kwargs):
+        return self.build_model_parallel(nn.Linear(8, 3))
+
+    def build_criterion(self, cfg, **kwargs):
+        return nn.CrossEntropyLoss()
+
+    def build_optimizer(self, cfg, **kwargs):
+        return bt.get_optimizer(self.model, optim_type="SGD", lr=0.1)
+
+    def build_callbacks(self, cfg, **kwargs):
+        saver = bt.ModelCheckpoint(self.model, self.optimizer, "run/model", 2, indicator="Acc")
+        return [bt.LossesRecorder(), bt.AccuracyRecorder(), bt.LogHistory("run/log"), saver]
+
+trainer = Trainer({"num_epochs": 2, "resume": "auto", "work_dir": "run"})
+trainer.build(trainer.cfg)
+trainer.run()
+print(bt.__file__)
+"""
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def closure(name: str, seen: set[str]) -> set[str]:
+    """The distributions that a distribution requires, without its extras, and those in turn."""
+    for one in importlib.metadata.requires(name) or ():
+        required = name_of(one)
+        if "extra ==" in one or required in seen:
+            continue
+        seen.add(required)
+        try:
+            closure(required, seen)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for another platform
+    return seen
+
+
+def test_what_the_wheel_installs_trains_offline_with_declared_dependencies_only(dist, tmp_path):
+    (wheel,) = dist.glob("*.whl")
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    (metadata,) = site.glob("*.dist-info")
+    declared = {"basetrainer"}
+    for one in importlib.metadata.Distribution.at(metadata).requires or ():
+        if "extra ==" not in one:
+            declared |= {name_of(one)} | closure(name_of(one), set())
+    assert {"torch", "tensorboard"} <= declared
+    assert {"matplotlib", "pytest", "scikit-learn"} & declared == set()
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site), "HOME": str(tmp_path), "DECLARED": json.dumps([*declared])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[-1]).is_relative_to(site)
+    assert (tmp_path / "run" / "model" / "weights.json").exists()
