@@ -21,9 +21,7 @@ from benchmarks.overhead.work import LOG_EVERY, Work, only
 sys.path.insert(0, sysconfig.get_path("purelib"))  # before the root of this repository
 
 from basetrainer.callbacks.callbacks import Callback  # noqa: E402
-from basetrainer.callbacks.losses_recorder import LossesRecorder  # noqa: E402
 from basetrainer.engine.trainer import EngineTrainer  # noqa: E402
-from basetrainer.metric.accuracy_recorder import AccuracyRecorder  # noqa: E402
 
 Theirs: Any = EngineTrainer
 
@@ -74,6 +72,9 @@ class Trainer(Theirs):
     def build_callbacks(self, cfg: Any, **kwargs: Any) -> Any:
         if not self.work.has_figures:
             return []
+        from basetrainer.callbacks.losses_recorder import LossesRecorder
+        from basetrainer.metric.accuracy_recorder import AccuracyRecorder
+
         return [LossesRecorder(), AccuracyRecorder(), ByStep(self.work, self.optimizer)]
 
 

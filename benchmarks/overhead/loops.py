@@ -15,11 +15,18 @@ class Loop:
         environment: The folder, in that of the environments, of its python; empty for this one.
         distribution: Whose version is told; empty if there is none.
         levels: What it can do.
+        title: How it is called in tables, if not as its distribution.
     """
 
     environment: str = ""
     distribution: str = ""
     levels: tuple[str, ...] = ("bare", "full")
+    title: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is this library."""
+        return self.title == OURS
 
     def python(self, peers: Path) -> Path:
         """Return the python that runs it."""
@@ -30,13 +37,19 @@ class Loop:
         return self.python(peers).exists()
 
 
+OURS = "basetrainer 2"
+LEVELS = {
+    "bare": "forward, backward, update",
+    "full": "everything recorded",
+    "safe": "recorded, averaged weights, checkpoints",
+}
 _THIS = Path(sys.executable)
-_ALL_LEVELS = ("bare", "full", "safe")
+_ALL_LEVELS = tuple(LEVELS)
 
 LOOPS = {
-    "raw": Loop(levels=_ALL_LEVELS),
-    "by_hand": Loop(levels=_ALL_LEVELS),
-    "ours": Loop(levels=_ALL_LEVELS),
+    "raw": Loop(levels=_ALL_LEVELS, title="raw against itself"),
+    "by_hand": Loop(levels=_ALL_LEVELS, title="best by hand"),
+    "ours": Loop(levels=_ALL_LEVELS, title=OURS),
     "basetrainer_1_0_4_loop": Loop("basetrainer_1_0_4", "basetrainer"),
     "ignite_loop": Loop("ignite", "pytorch-ignite"),
     "poutyne_loop": Loop("poutyne", "poutyne"),

@@ -1,4 +1,4 @@
-"""The work with this library, its defaults on."""
+"""The work with this library, its defaults on; but for pictures at the end, which no peer draws."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Trainer(bt.EngineTrainer):
         return [
             bt.LossesRecorder(),
             bt.AccuracyRecorder(indicator="Accuracy"),
-            bt.LogHistory(self.work.folder / "log", LOG_EVERY),
+            bt.LogHistory(self.work.folder / "log", LOG_EVERY, pictures=False),
             scheduler,
         ]
 
