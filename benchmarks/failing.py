@@ -2,9 +2,10 @@
 
     python -m benchmarks.failing '{"how": "raise", "where": "hook", "rank": 1, "world": 2}'
 
-``how`` is ``raise``, ``SIGKILL``, ``SIGTERM``, ``exit`` (``os._exit(0)``), ``sys.exit`` or
-``stall``; ``where`` is ``train`` (a training step), ``test`` (a test step), ``hook``, ``worker`` (a
-loader worker) or ``save``. Without ``how`` the training comes to its end.
+``how`` is ``raise``, ``SIGKILL``, ``SIGTERM``, ``exit`` (``os._exit(0)``), ``sys.exit``,
+``stall`` or ``pause`` (2 seconds); ``where`` is ``train`` (a training step), ``test`` (a test
+step), ``hook``, ``worker`` (a loader worker) or ``save``. Without ``how`` the training comes to its
+end.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Failing:
             os._exit(0)
         if how == "sys.exit":
             sys.exit(0)
+        if how == "pause":
+            time.sleep(2.0)
         while how == "stall":
             time.sleep(1.0)
 

@@ -66,7 +66,8 @@ def blames(text: str, case: dict[str, Any]) -> bool:
     if where == "worker" and how in ("SIGKILL", "exit"):
         said = (f"(rank {rank} at epoch 0", "A loader worker")
     elif how == "SIGKILL" and case.get("launcher") == "torchrun":
-        said = (f"Rank {rank} left early",)  # torchrun's own table has the signal
+        _, _, last = text.rpartition("Root Cause")  # torchrun's own table has it
+        said = (f" {rank} (local_rank: {rank})", "Signal 9")
     return all(one in last for one in said)
 
 

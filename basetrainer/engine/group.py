@@ -8,6 +8,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one from 3.11 on
 from datetime import timedelta
 from typing import Any
 
@@ -117,11 +119,17 @@ def _judge(error: BaseException, peers: Peers, watch: Watch) -> Note:
         stack = "".join(traceback.format_exception(error)).rstrip()
         error = LaunchError(f"Rank {peers.rank} left early, by exit():\n{stack}")
     mine = Note.of(error, peers.rank, watch.place)
+    lost = is_lost_peer(error)
+
+    def ask() -> Note:
+        return (peers.wait_for_failure(_PATIENCE) if lost else None) or peers.fail(mine)
+
+    # In another thread: a machine that is cut off never gets an answer.
+    asked = ThreadPoolExecutor(1).submit(ask)
     try:
-        cause = peers.wait_for_failure(_PATIENCE) if is_lost_peer(error) else None
-        cause = cause or peers.fail(mine)
-    except dist.DistNetworkError as lost:
-        return store_is_gone(lost) if is_lost_peer(error) else mine
+        cause = asked.result(timeout=2 * _PATIENCE)
+    except (dist.DistNetworkError, TimeoutError, FutureTimeout) as silence:
+        return store_is_gone(silence) if lost else mine
     if cause is not mine:
         time.sleep(_HEAD_START)
     return cause

@@ -180,8 +180,8 @@ def store_is_gone(error: BaseException) -> Note:
     """Return what is said when the store that the ranks met at cannot be asked any more."""
     address = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
     told = (
-        f"The store of the job at {address} is gone: the launcher there, or rank 0 if it was "
-        f"started by something else, has ended. Its own screen says why."
+        f"The store of the job at {address} does not answer: the launcher there, or rank 0 if it "
+        f"was started by something else, has ended, or the network is cut. Its screen says why."
     )
     return Note(0, LaunchError.__name__, told)
 

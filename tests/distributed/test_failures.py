@@ -38,7 +38,7 @@ def exit_file() -> dict[str, Any]:
 @pytest.mark.parametrize(
     "settings",
     [
-        case("raise", "test", 1),
+        pytest.param(case("raise", "test", 1), marks=pytest.mark.slow),
         case("SIGKILL", "worker", 1),
         case("exit", "hook", 0),
         case("sys.exit", "train", 1),

@@ -15,6 +15,7 @@ import pytest
 import basetrainer
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import tensors_of
+from benchmarks import two_hosts
 from tests.datasets.images import write_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
@@ -116,3 +117,21 @@ def test_a_rank_that_vanishes_under_slurm_ends_all_tasks():
     first, second = tasks([sys.executable, "-m", "benchmarks.failing", json.dumps(settings)])
     assert (first.returncode, second.returncode) == (1, 0)
     assert "error: Rank 1 left early" in first.stderr
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(not two_hosts.is_possible(), reason="needs Linux, ip(8) and root")
+def test_two_machines_end_together_whatever_happens_to_one():
+    try:
+        with two_hosts.two_hosts():
+            pass
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here: {error.stderr}")
+    for how in (None, "raise", "pause"):
+        folder = Path(str(how)).absolute()
+        folder.mkdir()
+        with two_hosts.two_hosts():
+            row = two_hosts.train(folder, how)
+        assert row[3] == "yes", row
+        if how == "raise":
+            assert row[4].count("rank 0 at epoch 0, step 3 failed") == 2  # on both screens
