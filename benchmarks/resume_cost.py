@@ -2,15 +2,18 @@
 
     python -m benchmarks.resume_cost [ROUNDS]
 
-An epoch has 100 batches of 8 images; to decode one takes 1 ms. A start is timed from ``run()`` to
-the end of the first training step, workers and checkpoint included. Decodings are counted per
-image, in memory that the loader workers share.
+An epoch has 100 batches of 8 images; to decode one takes 1 ms. A start is timed to the end of the
+first training step, workers and checkpoint included: from ``run()`` in a process that is warm, and
+from the start of a process of its own. Decodings are counted per image, in memory that the loader
+workers share.
 """
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -66,6 +69,7 @@ class Trainer(bt.EngineTrainer):
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         self.images = Images()
+        self.begin = 0.0
         self.stop_at = Stop(cfg["stop_after"])
         self.build(cfg)
 
@@ -89,19 +93,52 @@ class Trainer(bt.EngineTrainer):
         return [bt.LossesRecorder(), self.stop_at]
 
 
-def run(folder: Path, num_workers: int, stop_after: int) -> tuple[float, bytes]:
-    """Start or go on; return the seconds to the first step, and each image's decodings."""
+def start(folder: Path, num_workers: int, stop_after: int) -> Trainer:
+    """Start or go on."""
     cfg = {"work_dir": str(folder), "resume": "auto", "progress": False}
     trainer = Trainer({**cfg, "num_workers": num_workers, "stop_after": stop_after})
-    begin = time.perf_counter()
+    trainer.begin = time.perf_counter()
     trainer.run()
     trainer.train_loader.close()
-    return trainer.stop_at.first - begin, trainer.images.counts[:]
+    return trainer
+
+
+def run(folder: Path, num_workers: int, stop_after: int) -> tuple[float, bytes]:
+    """Start or go on; return the seconds to the first step, and each image's decodings."""
+    trainer = start(folder, num_workers, stop_after)
+    return trainer.stop_at.first - trainer.begin, trainer.images.counts[:]
+
+
+def fresh(folder: Path, num_workers: int, stop_after: int) -> float:
+    """Start or go on in a process of its own; return the seconds to the first step."""
+    command = [sys.executable, "-m", __spec__.name, str(folder), str(num_workers), str(stop_after)]
+    begin = time.time()
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return float(done.stdout) - begin
+
+
+def measure_processes(folder: Path, num_workers: int, rounds: int) -> str:
+    """Return a row of the table, of processes of their own."""
+    number = itertools.count()
+
+    def resumed() -> float:
+        place = folder / f"resumed{next(number)}"
+        run(place, num_workers, DONE)
+        return fresh(place, num_workers, BATCHES)
+
+    starts = {
+        "cold": lambda: fresh(folder / f"cold{next(number)}", num_workers, 1),
+        "resumed": resumed,
+    }
+    samples = interleaved(starts, rounds)
+    low, high = (statistics.median(samples[name]) for name in starts)
+    cells = " | ".join(spread(one, 1) for one in samples.values())
+    return f"| {num_workers}, from the process's start | {cells} | {100 * high / low:.0f} % | |"
 
 
 def measure(folder: Path, num_workers: int, rounds: int) -> str:
     """Return a row of the table."""
-    number = iter(range(1000))
+    number = itertools.count()
     twice: list[int] = []
 
     def cold() -> float:
@@ -132,7 +169,15 @@ def main(rounds: int = 15) -> None:
     for num_workers in (0, 2):
         with tempfile.TemporaryDirectory() as folder:
             print(measure(Path(folder), num_workers, rounds), flush=True)
+    for num_workers in (0, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            print(measure_processes(Path(folder), num_workers, (rounds + 1) // 2), flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    if len(sys.argv) == 4:
+        torch.set_num_threads(1)
+        trainer = start(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+        print(trainer.stop_at.first + time.time() - time.perf_counter())
+    else:
+        main(*map(int, sys.argv[1:2]))

@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import signal
-import socket
 import sys
 import tempfile
 import uuid
@@ -66,8 +65,8 @@ def launch(
             them on GPUs, gloo on a machine without.
         num_machines: Machines of the run.
         machine_rank: Which one this is, from 0.
-        dist_url: ``tcp://HOST:PORT`` of machine 0. None or ``auto`` picks a free port, on one
-            machine only; there, a port in use is replaced.
+        dist_url: ``tcp://HOST:PORT`` of machine 0. On one machine a free port is taken, whatever
+            it says: two runs that name one port do not meet.
         distributed: Whether to start processes at all.
         args: Arguments of ``main_func``; they and the function must pickle.
         start_method: ``spawn``, ``forkserver`` or ``fork`` (which is unsafe once CUDA was used).
@@ -159,7 +158,7 @@ def _settings(
     startup_timeout: float,
 ) -> dict[str, Any]:
     """Return the arguments of torch's LaunchConfig."""
-    common = {
+    common: dict[str, Any] = {
         "min_nodes": num_machines,
         "max_nodes": num_machines,
         "nproc_per_node": num_local,
@@ -169,10 +168,14 @@ def _settings(
         "rdzv_configs": {"timeout": int(startup_timeout)},
     }
     if num_machines == 1:
-        port = _free_port(dist_url)
+        if dist_url not in (None, "auto"):
+            _address(str(dist_url))
+        # Port 0: the system gives a free one. Of two jobs that name one port, the first would lend
+        # its store to the second, and take it along at its end.
         return common | {
             "rdzv_backend": "c10d",
-            "rdzv_endpoint": f"127.0.0.1:{port}",
+            "rdzv_endpoint": "127.0.0.1:0",
+            "rdzv_configs": {**common["rdzv_configs"], "is_host": True},
             "local_addr": "127.0.0.1",
         }
     host, port = _address(str(dist_url))
@@ -195,26 +198,6 @@ def _address(dist_url: str) -> tuple[str, int]:
     if not host or port is None:
         raise ConfigError(f"dist_url: {dist_url!r} must look like tcp://127.0.0.1:28661.")
     return host, port
-
-
-def _free_port(dist_url: str | None) -> int:
-    """Return the port that was asked for if it is free, else one that is."""
-    wanted = 0 if dist_url in (None, "auto") else _address(str(dist_url))[1]
-    for port in (wanted, 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            if os.name == "posix":  # elsewhere it would let two programs share the port
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            if wanted and found != wanted:
-                logger.info(
-                    "port %d of dist_url is in use; port %d is taken instead", wanted, found
-                )
-            return found
-    raise LaunchError("No free port on 127.0.0.1.")
 
 
 def _start(

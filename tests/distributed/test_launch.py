@@ -315,13 +315,13 @@ def report_port() -> str:
 
 
 @pytest.mark.distributed
-def test_a_port_in_use_is_replaced_and_said(caplog):
-    with socket.socket() as holder, caplog.at_level("INFO", logger="basetrainer"):
+def test_a_port_in_use_does_not_matter_on_one_machine():
+    with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        assert launch(report_port, 2, dist_url=f"tcp://127.0.0.1:{port}", start_method="fork")
-    assert f"port {port} of dist_url is in use" in caplog.text
+        found = launch(report_port, 2, dist_url=f"tcp://127.0.0.1:{port}", start_method="fork")
+    assert int(found) not in (0, port)
 
 
 def add(a: int, b: int) -> int:
