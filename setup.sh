@@ -60,7 +60,7 @@ test)
     say "import-linter"
     lint-imports
     say "pytest"
-    "$PY" -m pytest "$@"
+    "$PY" -m pytest -n 2 --dist worksteal "$@"
     ;;
 *)
     echo "setup.sh: unknown argument '$1'; use none, example or test" >&2
