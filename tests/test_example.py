@@ -32,6 +32,7 @@ def only_run(folder: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_it_learns_the_digits_and_the_best_model_loads_into_a_plain_net(
     tmp_path, monkeypatch, capsys
 ):
