@@ -10,7 +10,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +191,7 @@ def watched(engine: Engine) -> Iterator[None]:
     """Watch a run while entered, with a thread of its own if this process has none."""
     watch = Watch.current
     if watch is not None or engine.config.stall_limit is None:
-        with watch.over(engine) if watch is not None else _nothing():
+        with watch.over(engine) if watch is not None else nullcontext():
             yield
         return
     watch = Watch.current = Watch(_end_alone)
@@ -202,11 +202,6 @@ def watched(engine: Engine) -> Iterator[None]:
     finally:
         watch.close()
         Watch.current = None
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _end_alone(note: Note) -> None:
