@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import failing
+from benchmarks.forked import fork
 
 HOWS = ("raise", "SIGKILL", "exit", "stall")
 WHERES = ("train", "test", "hook", "worker", "save")
@@ -84,22 +85,9 @@ def left_over(session: int) -> list[int]:
     return found
 
 
-def fork(case: dict[str, Any], log: Path) -> int:
+def start(case: dict[str, Any], log: Path) -> int:
     """Start a job by fork, in a session of its own, and return its process."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        os.setsid()
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        failing.start(case)
-        code = 0
-    except SystemExit as error:
-        code = int(error.code or 0)
-    finally:
-        os._exit(code)
+    return fork(lambda: failing.start(case), log, own_session=True)
 
 
 def torchrun(case: dict[str, Any], log: Path) -> int:
@@ -116,7 +104,7 @@ def run(case: dict[str, Any], folder: Path) -> tuple[float, list[str]]:
     """Run one job, and return the seconds from the failure to its end, and what was wrong."""
     log, moment = folder / "log.txt", folder / "moment"
     case = {**case, "work_dir": str(folder / "run"), "moment": str(moment)}
-    pid = (torchrun if case["launcher"] == "torchrun" else fork)(case, log)
+    pid = (torchrun if case["launcher"] == "torchrun" else start)(case, log)
     end = time.monotonic() + 120.0
     done = 0
     while not done and time.monotonic() < end:

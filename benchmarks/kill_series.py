@@ -22,7 +22,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +29,8 @@ from typing import Any
 
 from basetrainer.utils.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
 from benchmarks import beacon, killable
+from benchmarks.forked import PREEMPTED, fork
 
-PREEMPTED = 75
 PER_RUN = 8
 """Kills of one run; then it may come to its end."""
 
@@ -67,21 +66,7 @@ class Tally:
 
 def start(settings: dict[str, Any], log: Path) -> int:
     """Fork a process that trains, and return its number."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-        killable.main(settings)
-        code = 0
-    except BaseException as error:
-        code = getattr(error, "exit_code", 1)
-        if code != PREEMPTED:
-            traceback.print_exc()
-    finally:
-        os._exit(code)
+    return fork(lambda: killable.main(settings), log)
 
 
 def wait(pid: int, seconds: float, file: Path | None = None, phase: str = "") -> int | None:

@@ -23,29 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import failing
+from benchmarks.forked import fork
 
 LONGEST = 60.0
 HEADER = ("what", "jobs", "exit code 0", "bit-equal to one left alone", "longest, s")
 
 
-def fork(settings: dict[str, Any], folder: Path, **options: Any) -> int:
+def start(settings: dict[str, Any], folder: Path, **options: Any) -> int:
     """Start a job whose result goes to ``result.json`` in ``folder``; return its process."""
     folder.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        os.setsid()
-        os.dup2(os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+
+    def work() -> None:
         found = failing.start({**settings, "work_dir": str(folder / "run")}, **options)
         (folder / "result.json").write_text(json.dumps(found))
-        code = 0
-    except SystemExit as error:
-        code = int(error.code or 0)
-    finally:
-        os._exit(code)
+
+    return fork(work, folder / "log.txt", own_session=True)
 
 
 def wait(pid: int, folder: Path) -> str | None:
@@ -70,7 +62,7 @@ def restarts(folder: Path, chance: random.Random) -> list[str | None]:
     where = chance.choice(("train", "hook", "test", "save"))
     kill = {"how": "SIGKILL", "where": where, "rank": chance.randrange(2)}
     kill |= {"fail_at": chance.randrange(1, 11), "save_every_updates": 2}
-    return [wait(fork(kill, folder, max_restarts=1), folder)]
+    return [wait(start(kill, folder, max_restarts=1), folder)]
 
 
 def pairs(folder: Path, chance: random.Random) -> list[str | None]:
@@ -79,13 +71,13 @@ def pairs(folder: Path, chance: random.Random) -> list[str | None]:
         probe.bind(("127.0.0.1", 0))
         url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     folders = [folder / "first", folder / "second"]
-    pids = [fork({}, one, dist_url=url) for one in folders]
+    pids = [start({}, one, dist_url=url) for one in folders]
     return [wait(pid, one) for pid, one in zip(pids, folders, strict=True)]
 
 
 def exits(folder: Path, chance: random.Random) -> list[str | None]:
     """Train with FSDP2 to the end."""
-    return [wait(fork({"strategy": "fsdp2"}, folder), folder)]
+    return [wait(start({"strategy": "fsdp2"}, folder), folder)]
 
 
 def series(
@@ -97,7 +89,7 @@ def series(
     longest = 0.0
     with tempfile.TemporaryDirectory() as name:
         alone = Path(name, "alone")
-        expected = wait(fork(settings, alone), alone)
+        expected = wait(start(settings, alone), alone)
         if expected is None:
             raise SystemExit("the job that was left alone failed")
         for number in range(times):
