@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -75,8 +74,6 @@ class telling_failures:  # noqa: N801 # used like a function
         shorten(error)
         if told is not error:
             raise told from error
-        if sys.version_info < (3, 11):
-            raise error  # it would bring the old traceback back
 
 
 def explained(error: BaseException, engine: Engine) -> BaseException:
