@@ -122,7 +122,8 @@ class Environment:
         """Install one requirement in one command, and return the seconds."""
         begin = perf_counter()
         options = ["--quiet", "--no-cache-dir", "--disable-pip-version-check"]
-        subprocess.run([self.python, "-m", "pip", "install", *options, requirement], check=True)
+        command = [str(self.python), "-m", "pip", "install", *options, requirement]
+        subprocess.run(command, check=True)
         (self._site / "sitecustomize.py").write_text(NO_SOCKETS)
         return perf_counter() - begin
 
@@ -136,7 +137,7 @@ class Environment:
 
     def packages(self) -> list[str]:
         """Return what is installed, but for pip and what it came with."""
-        listed = [self.python, "-m", "pip", "list", "--format", "json"]
+        listed = [str(self.python), "-m", "pip", "list", "--format", "json"]
         found = json.loads(subprocess.run(listed, capture_output=True, check=True).stdout)
         return [one["name"] for one in found if one["name"] not in ("pip", "setuptools")]
 

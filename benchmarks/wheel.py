@@ -37,8 +37,8 @@ def stripped(text: str, *, docstrings: bool) -> str:
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel of this tree into a folder, and return its path."""
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
-    subprocess.run([*command, ROOT], check=True, capture_output=True)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    subprocess.run([*command, str(folder), str(ROOT)], check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
 

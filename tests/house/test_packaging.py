@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,7 +139,7 @@ def closure(name: str, seen: set[str]) -> set[str]:
 def site(dist, tmp_path_factory) -> Path:
     """A folder with the wheel in it, as pip would lay it out."""
     (wheel,) = dist.glob("*.whl")
-    folder = tmp_path_factory.mktemp("site")
+    folder: Path = tmp_path_factory.mktemp("site")
     zipfile.ZipFile(wheel).extractall(folder)
     return folder
 
@@ -158,7 +159,7 @@ def declared(site: Path, extra: str = "") -> set[str]:
     return found
 
 
-def run(program: str, site: Path, folder: Path, names: set[str]) -> subprocess.CompletedProcess:
+def run(program: str, site: Path, folder: Path, names: set[str]) -> Any:
     """Run a program that finds the wheel and the named distributions only, without sockets."""
     return subprocess.run(
         [sys.executable, "-c", DECLARED + NO_SOCKETS + program],
