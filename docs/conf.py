@@ -58,6 +58,18 @@ class CommandHelp(Directive):
         return [nodes.literal_block(out.getvalue(), out.getvalue(), language="text")]
 
 
+def have_no_type(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Say that the docstring of an attribute begins with no type: annotations have it.
+
+    Napoleon takes what is before the first colon for one.
+    """
+    if what in {"attribute", "data", "property"} and lines:
+        lines[0] = f": {lines[0]}"
+
+
 def setup(app: Sphinx) -> None:
     """Add what the pages need beside the extensions."""
     app.add_directive("command-help", CommandHelp)
+    app.connect("autodoc-process-docstring", have_no_type, priority=400)  # Napoleon has 500
