@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basetrainer.callbacks.accuracy_recorder import AccuracyRecorder as OldDoor
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.metric.functional import (
@@ -26,10 +25,6 @@ from tests.tiny import TinyTrainer, tiny_data
 QUIET = {"num_epochs": 1, "progress": False}
 
 pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), min_size=1, max_size=60)
-
-
-def test_both_paths_name_the_same_class():
-    assert OldDoor is AccuracyRecorder
 
 
 @given(pairs)
