@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,7 +138,7 @@ def telling_missing_keys(cfg: Any) -> Iterator[None]:
     try:
         yield
     except AttributeError as error:
-        if error.obj is cfg and error.name and hasattr(error, "add_note"):
+        if error.obj is cfg and error.name and sys.version_info >= (3, 11):  # 3.10 has no notes
             known = as_mapping(cfg)
             error.add_note(
                 f"basetrainer: The settings are a plain dict: write cfg[{error.name!r}], or hand "

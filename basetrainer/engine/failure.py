@@ -75,8 +75,6 @@ class telling_failures:  # noqa: N801 # used like a function
         shorten(error)
         if told is not error:
             raise told from error
-        if sys.version_info < (3, 11):
-            raise error  # it would bring the old traceback back
 
 
 def explained(error: BaseException, engine: Engine) -> BaseException:
@@ -100,9 +98,11 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
     from basetrainer.engine.diagnosis import causes_of  # it imports the engine
 
     for note in (f"at {place_of(engine)}", " ".join(causes_of(error, engine))):
-        if note and hasattr(error, "add_note"):
+        if not note:
+            continue
+        if sys.version_info >= (3, 11):
             error.add_note(f"basetrainer: {note}")
-        elif note:  # Python 3.10
+        else:  # it has no notes
             logger.error("basetrainer: %s: %s", note, type(error).__name__)
     return error
 
