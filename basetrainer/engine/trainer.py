@@ -22,15 +22,8 @@ from basetrainer.distributed.strategy import (
     undivided,
     unwrap,
 )
+from basetrainer.engine import checks
 from basetrainer.engine.base import Base
-from basetrainer.engine.checks import (
-    check_begun,
-    check_loader,
-    check_model,
-    checked_callbacks,
-    telling_missing_keys,
-    warn_of_misspelt_keys,
-)
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.load_weights import load_weights
 from basetrainer.engine.precision import speed_line
@@ -66,7 +59,7 @@ class EngineTrainer(Engine):
         super().__init__(cfg)
         self.is_main_process = self.context.is_main
         if self.is_main_process:
-            warn_of_misspelt_keys(cfg)
+            checks.warn_of_misspelt_keys(cfg)
         self.world_size = self.context.world_size
         self.local_rank = self.context.local_rank
         self.train_num = 0
@@ -90,8 +83,8 @@ class EngineTrainer(Engine):
             ConfigError: If an epoch would have no step, or the model was not wrapped in a run of
                 several processes.
         """
-        check_begun(self)
-        with telling_missing_keys(cfg):
+        checks.check_begun(self)
+        with checks.telling_missing_keys(cfg):
             self._build(cfg, **kwargs)
 
     def _build(self, cfg: Any, **kwargs: Any) -> None:
@@ -113,7 +106,7 @@ class EngineTrainer(Engine):
         self.optimizer = self.build_optimizer(cfg, **kwargs)
         from basetrainer.callbacks.default_callbacks import add_default_callbacks
 
-        given = checked_callbacks(type(self).__name__, self.build_callbacks(cfg, **kwargs))
+        given = checks.checked_callbacks(type(self).__name__, self.build_callbacks(cfg, **kwargs))
         self.callbacks = add_default_callbacks(given, self.config, self.model)
         speed = speed_line(get(cfg, "amp"), self.config, self.device, self.optimizers)
         if speed:
@@ -270,7 +263,7 @@ class EngineTrainer(Engine):
             raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
         tests = [one for one in named_test_sets(self.test_loader).values() if one is not None]
         for loader in (self.train_loader, *tests):
-            check_loader(loader, self.config)
+            checks.check_loader(loader, self.config)
             seed_loader(loader, self.config.seed)
         self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
         self.test_num = sum(length(getattr(one, "dataset", None)) for one in tests)
@@ -285,7 +278,7 @@ class EngineTrainer(Engine):
     def _prepare(self, model: nn.Module) -> nn.Module:
         """Check how the model is spread; lay it out and compile it as asked."""
         several = self.world_size > 1 and self.config.strategy != "single"
-        check_model(type(self).__name__, model, self.world_size if several else 1)
+        checks.check_model(type(self).__name__, model, self.world_size if several else 1)
         check_precision(model, self.config.amp)
         inner = unwrap(model)
         if not several:
