@@ -27,6 +27,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.progress import duration
 from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.file_utils import create_dir
+from basetrainer.utils.log import show_unless_heard
 from basetrainer.utils.monitor import Monitor, deciding_monitor
 
 
@@ -50,7 +51,8 @@ class LogHistory(Callback):
         log_freq: Steps between two lines within an epoch; 0 means none. The curves over the
             updates have a point every so many steps too, but no more often than ``cfg.log_freq``
             says, and one at the end of each epoch.
-        logger: By default the module's own logger.
+        logger: By default the module's own logger; its lines are shown on the console where the
+            program has not set up logging.
         indicators: Which figures go to the CSV and TensorBoard; by default all that the first
             epoch has.
         is_main_process: False keeps this process from writing; of several only rank 0 ever does.
@@ -90,6 +92,8 @@ class LogHistory(Callback):
         self._epoch_start = time.monotonic()
         if self.is_main_process:
             create_dir(str(self.log_dir))
+            if logger is None:
+                show_unless_heard()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the files, where a run goes on at the right place, and write ``run.json``."""
@@ -176,6 +180,9 @@ class LogHistory(Callback):
         """Tell where the time went, draw the run, and close the files."""
         engine = self.engine
         if self.is_main_process and engine is not None:
+            if self._best is not None and self._best.best_epoch is not None:
+                best = (self._best.indicator, rounded(self._best.best), self._best.best_epoch + 1)
+                self.logger.info("best %s %s, in epoch %d", *best)
             seconds = engine.run_clock.measure_run(engine)
             self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
         if self._pictures is not None and self._csv is not None:
@@ -222,6 +229,12 @@ class LogHistory(Callback):
         elif rewinds:  # what lies here was left by a run that was killed before its first save
             for name in ("metrics.jsonl", "results.csv"):
                 put_aside(self.log_dir / name)
+        elif (self.log_dir / "results.csv").is_file():
+            self.logger.warning(
+                "%s has the figures of an earlier run, and those of this one follow them. Give "
+                "each run a folder of its own (another work_dir, or create_workspace).",
+                self.log_dir,
+            )
         # An old program sets start_epoch and no update: its updates count from 0 again.
         last_update = position.update if position.update or engine.checkpointer else None
         self._board = Board(self.log_dir, position.epoch if rewinds else None, last_update)

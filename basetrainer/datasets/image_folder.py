@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ from basetrainer.datasets.index import ImageIndex, Listing
 from basetrainer.errors import ConfigError
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
+
+logger = logging.getLogger(__name__)
+
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+"""Names of folders that hold class folders, rather than being ones."""
 
 
 class ImageFolder(ImageDataset):
@@ -66,6 +72,11 @@ def list_folder(root: StrPath) -> Listing:
         raise ConfigError(
             f"{folder}: no class folder in it, {_found(folder)}. Sort the images into "
             f"{folder / '<class name>'}, or give a list file (.txt, .csv)."
+        )
+    if len(classes) > 1 and all(name.lower() in _SPLITS for name in classes):
+        logger.warning(
+            "%s: its class folders are called %s. Was %s meant?",
+            *(folder, ", ".join(classes), folder / classes[0]),
         )
 
     def rows() -> Iterator[tuple[str, Sequence[str], int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,10 @@ from basetrainer.errors import BaseTrainerError, first_line
 from basetrainer.utils.batches import labels_of, logits_of
 from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.torch_tools import evaluation_mode
+
+_TORCH = Path(torch.__file__).parent
+_OF_TORCH = (RuntimeError, IndexError, ValueError, TypeError)
+_UNEQUAL = "stack expects each tensor to be equal size"
 
 
 def diagnosed(
@@ -38,6 +43,24 @@ def diagnosed(
     if engine is not None and batch is not None and not reasons and not is_ours:
         reasons = list(_wrong_shapes(engine, batch))
     return " ".join(one if one.endswith((".", "?")) else f"{one}." for one in (text, *reasons))
+
+
+def causes_of(error: BaseException, engine: Engine) -> Iterator[str]:
+    """Yield, as sentences, what may be the cause of an error that torch raised in a step."""
+    found = list(entries(error))
+    is_torchs = bool(found) and _TORCH in Path(found[-1].tb_frame.f_code.co_filename).parents
+    if not isinstance(error, _OF_TORCH) or not (is_torchs or _UNEQUAL in str(error)):
+        return
+    if _UNEQUAL in str(error):
+        yield (
+            "The samples of one batch have different shapes. Bring them to one size in the "
+            "dataset's transform, or give build_dataloader a collate_fn, such as Collation."
+        )
+    elif engine.inputs is None:
+        return
+    elif engine.device.type == "cpu" and engine.context.world_size == 1:
+        # Elsewhere the error may have broken the device, or other processes wait.
+        yield from (f"{one}." for one in _wrong_shapes(engine, engine.inputs))
 
 
 def described(batch: Any) -> str:

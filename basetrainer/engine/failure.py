@@ -83,7 +83,8 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
     Running out of memory becomes an :class:`~basetrainer.errors.OutOfMemoryError` that says what
     holds the memory and what to try, the death of a loader worker a
     :class:`~basetrainer.errors.LoaderError`, training with what an evaluation left a
-    :class:`~basetrainer.errors.UsageError`; everything else stays itself.
+    :class:`~basetrainer.errors.UsageError`; everything else stays itself. If torch raised it, a
+    second note has the batch, and what the network makes of it.
     """
     if _is_out_of_memory(error):
         error = OutOfMemoryError(_memory_message(error, engine))
@@ -94,11 +95,15 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
         error = worker_error(error) or error
     if isinstance(error, SystemExit) and engine.context.world_size > 1 and not error.code:
         error.code = 1  # the other ranks wait for this one
-    place = f"basetrainer: at {place_of(engine)}"
-    if sys.version_info >= (3, 11):
-        error.add_note(place)
-    else:  # it has no notes
-        logger.error("%s: %s", place, type(error).__name__)
+    from basetrainer.engine.diagnosis import causes_of  # it imports the engine
+
+    for note in (f"at {place_of(engine)}", " ".join(causes_of(error, engine))):
+        if not note:
+            continue
+        if sys.version_info >= (3, 11):
+            error.add_note(f"basetrainer: {note}")
+        else:  # it has no notes
+            logger.error("basetrainer: %s: %s", note, type(error).__name__)
     return error
 
 

@@ -19,10 +19,10 @@ from basetrainer.distributed.strategy import (
     build_model_parallel,
     check_precision,
     choosing,
-    is_wrapped,
     undivided,
     unwrap,
 )
+from basetrainer.engine import checks
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.load_weights import load_weights
@@ -33,10 +33,7 @@ from basetrainer.models.structure import Structure, rebuilding, structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.posix import keep_freed_memory
 from basetrainer.utils.run_folder import run_progress
-from basetrainer.utils.torch_tools import (
-    evaluation_mode,
-    set_env_random_seed,
-)
+from basetrainer.utils.torch_tools import evaluation_mode, set_env_random_seed
 
 if TYPE_CHECKING:
     from basetrainer.engine.dry_report import DryRunReport
@@ -61,6 +58,8 @@ class EngineTrainer(Engine):
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         self.is_main_process = self.context.is_main
+        if self.is_main_process:
+            checks.warn_of_misspelt_keys(cfg)
         self.world_size = self.context.world_size
         self.local_rank = self.context.local_rank
         self.train_num = 0
@@ -84,6 +83,11 @@ class EngineTrainer(Engine):
             ConfigError: If an epoch would have no step, or the model was not wrapped in a run of
                 several processes.
         """
+        checks.check_begun(self)
+        with checks.telling_missing_keys(cfg):
+            self._build(cfg, **kwargs)
+
+    def _build(self, cfg: Any, **kwargs: Any) -> None:
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
         self._count()
@@ -102,8 +106,7 @@ class EngineTrainer(Engine):
         self.optimizer = self.build_optimizer(cfg, **kwargs)
         from basetrainer.callbacks.default_callbacks import add_default_callbacks
 
-        callbacks = self.build_callbacks(cfg, **kwargs) or []
-        given = [callback for callback in callbacks if callback is not None]
+        given = checks.checked_callbacks(type(self).__name__, self.build_callbacks(cfg, **kwargs))
         self.callbacks = add_default_callbacks(given, self.config, self.model)
         speed = speed_line(get(cfg, "amp"), self.config, self.device, self.optimizers)
         if speed:
@@ -260,6 +263,7 @@ class EngineTrainer(Engine):
             raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
         tests = [one for one in named_test_sets(self.test_loader).values() if one is not None]
         for loader in (self.train_loader, *tests):
+            checks.check_loader(loader, self.config)
             seed_loader(loader, self.config.seed)
         self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
         self.test_num = sum(length(getattr(one, "dataset", None)) for one in tests)
@@ -273,17 +277,8 @@ class EngineTrainer(Engine):
 
     def _prepare(self, model: nn.Module) -> nn.Module:
         """Check how the model is spread; lay it out and compile it as asked."""
-        if not isinstance(model, nn.Module):
-            raise ConfigError(
-                f"{type(self).__name__}.build_model returned a {type(model).__name__}, not a model."
-            )
         several = self.world_size > 1 and self.config.strategy != "single"
-        if several and not is_wrapped(model):
-            raise ConfigError(
-                f"{self.world_size} processes train, but build_model returned a model that keeps "
-                f"each replica to itself. Return self.build_model_parallel(model, cfg.gpu_id), or "
-                f"set strategy: single."
-            )
+        checks.check_model(type(self).__name__, model, self.world_size if several else 1)
         check_precision(model, self.config.amp)
         inner = unwrap(model)
         if not several:

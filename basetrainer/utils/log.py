@@ -91,6 +91,16 @@ def get_logger(name: str | None = None) -> logging.Logger:
     return logging.getLogger(name or PACKAGE)
 
 
+def show_unless_heard() -> None:
+    """Show the package's lines from INFO on where nobody has set up logging.
+
+    An application that has, or has given the package's logger a level, is left alone.
+    """
+    package = logging.getLogger(PACKAGE)
+    if package.level == logging.NOTSET and not _has_listener(package):
+        set_logger(level="info")
+
+
 @contextlib.contextmanager
 def early_lines() -> Iterator[None]:
     """Keep the package's lines for the log while the application has not set up its logging.

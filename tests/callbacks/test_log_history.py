@@ -11,6 +11,7 @@ import pytest
 
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
+from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils import log
@@ -121,3 +122,33 @@ def test_log_freq_zero_writes_no_line_within_an_epoch(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="basetrainer"):
         TinyTrainer(QUIET, callbacks(tmp_path, log_freq=0)).run()
     assert not any(record.getMessage().startswith("{") for record in caplog.records)
+
+
+def test_lines_are_shown_where_nobody_has_set_up_logging(tmp_path, capfd, monkeypatch):
+    package = logging.getLogger("basetrainer")
+    before = package.level, package.propagate, package.handlers[:]
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    try:
+        package.handlers[:] = []
+        package.setLevel(logging.WARNING)  # wanted so: nothing is set up
+        TinyTrainer(QUIET, callbacks(tmp_path / "quiet")).run()
+        assert capfd.readouterr().err == ""
+        package.setLevel(logging.NOTSET)
+        for _ in range(2):
+            TinyTrainer(QUIET, callbacks(tmp_path / "told")).run()
+        told = capfd.readouterr().err
+        assert told.count("epoch 2/2 | train loss") == 2
+        assert told.count("told has the figures of an earlier run") == 1
+    finally:
+        package.setLevel(before[0])
+        package.propagate, package.handlers[:] = before[1], before[2]
+
+
+def test_the_end_tells_which_epoch_was_best(train_log, tmp_path):
+    trainer = TinyTrainer(QUIET, callbacks(tmp_path / "log"))
+    saver = ModelCheckpoint(
+        trainer.model, trainer.optimizer, tmp_path / "model", 2, indicator="loss", mode="min"
+    )
+    trainer.callbacks.append(saver)
+    trainer.run()
+    assert "|INFO   | best loss 0." in train_log.read_text(encoding="utf-8")

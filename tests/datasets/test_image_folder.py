@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from basetrainer.datasets.image_folder import ImageFolder
+from basetrainer.datasets.generated import write_image_folder
+from basetrainer.datasets.image_folder import ImageFolder, list_folder
 from basetrainer.errors import ConfigError
 from tests.datasets.images import write_folder
 
@@ -86,3 +87,13 @@ def test_a_class_that_is_not_among_the_names_is_named_with_the_near_one(tmp_path
     write_folder(tmp_path, {"tigre": 1, "zebra": 1})
     with pytest.raises(ConfigError, match=r"/tigre: 'tigre' is not among .* Did you mean 'tiger'"):
         ImageFolder(tmp_path, class_names=["tiger", "zebra"])
+
+
+def test_a_folder_of_splits_is_told(tmp_path, caplog):
+    for split in ("train", "val"):
+        write_image_folder(tmp_path / "data" / split, num_images=4, num_classes=2)
+    list_folder(tmp_path / "data" / "train")
+    assert caplog.text == ""
+    list_folder(tmp_path / "data")
+    train = tmp_path / "data" / "train"
+    assert f"its class folders are called train, val. Was {train} meant?" in caplog.text
