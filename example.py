@@ -19,6 +19,10 @@ from typing import Any
 from torch import nn
 
 import basetrainer as bt
+
+if bt.__version__.startswith("1."):  # the package index has it under the same name
+    raise SystemExit(f"{bt.__file__} is the old basetrainer. Install this one: bash setup.sh")
+
 from basetrainer.data.disk_cache import cache_images
 from basetrainer.datasets.balance import resample_weights
 from basetrainer.datasets.build_datasets import open_dataset

@@ -57,6 +57,8 @@ test)
     ruff check .
     say "mypy"
     mypy
+    say "pyright"
+    pyright
     say "import-linter"
     lint-imports
     say "pytest"

@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
+from basetrainer import _namesake
 from basetrainer.__version__ import __version__
 from basetrainer.commands import check, lr, plot, predict, test
 from basetrainer.errors import BaseTrainerError
@@ -36,7 +37,7 @@ def _info(args: argparse.Namespace) -> int:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     devices = f"{torch.accelerator.device_count()} x {accelerator.type}" if accelerator else "none"
     for name, value in (
-        ("basetrainer", __version__),
+        ("basetrainer", f"{__version__} in {_namesake.HERE}"),
         ("torch", torch.__version__),
         ("python", platform.python_version()),
         ("system", platform.platform()),
@@ -44,6 +45,8 @@ def _info(args: argparse.Namespace) -> int:
         ("accelerators", devices),
     ):
         print(f"{name:<13} {value}")
+    for sentence in _namesake.namesakes():
+        print(f"warning: {sentence}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from basetrainer._namesake import requirement
 from basetrainer.errors import MissingExtraError
 
 
@@ -28,5 +29,5 @@ def require(module: str, *, extra: str, needed_by: str) -> ModuleType:
             raise  # the package is there; it is broken, or of another version
         raise MissingExtraError(
             f"{needed_by} needs the package {root!r}, which is not installed. "
-            f"Install it with: pip install 'basetrainer[{extra}]'"
+            f"Install it with: pip install '{requirement(extra)}'"
         ) from error

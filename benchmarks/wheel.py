@@ -35,13 +35,19 @@ def stripped(text: str, *, docstrings: bool) -> str:
     return ast.unparse(tree)
 
 
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel of this tree into a folder, and return its path."""
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    subprocess.run([*command, str(folder), str(ROOT)], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
 def main() -> None:
     """Build the wheel, and print the table."""
     rooms, plain, bare = Counter[str](), 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
-        subprocess.run([*command, ROOT], check=True, capture_output=True)
-        (wheel,) = Path(folder).glob("*.whl")
+        wheel = build_wheel(Path(folder))
         size = wheel.stat().st_size
         with zipfile.ZipFile(wheel) as file:
             for entry in file.infolist():

@@ -1,5 +1,7 @@
 """EventFolder: one folder of TensorBoard's event files, with one x axis."""
 
+# pyright: reportAttributeAccessIssue=false
+# What protobuf makes at import is seen by no checker.
 from __future__ import annotations
 
 import errno

@@ -1,5 +1,7 @@
 """The settings of a run as TensorBoard's HPARAMS page reads them."""
 
+# pyright: reportAttributeAccessIssue=false
+# What protobuf makes at import is seen by no checker.
 from __future__ import annotations
 
 import math

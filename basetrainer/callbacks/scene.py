@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -25,6 +26,7 @@ class HasMatrices(Protocol):
 
     matrices: dict[str, Tensor]
 
+    @abstractmethod
     def class_names(self, num_classes: int) -> list[str]:
         """Return a name for each class."""
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
@@ -106,7 +106,7 @@ class EpochLoader(DataLoader[Any], Placed):
         draws = draws_of(self.dataset, self.collate_fn)
         epoch, start = self._batches.begin(draws, in_process=in_process)
         if self.is_ours:  # what workers draw at their start: a function of the epoch, too
-            self.generator.manual_seed(mix(self.seed, epoch, self._rank))
+            cast("torch.Generator", self.generator).manual_seed(mix(self.seed, epoch, self._rank))
         # Without an order of ours a sampler, or the iterator of the dataset, may draw.
         may_draw = draws is not Draws.NOTHING or self.order is None
         fence = RngFence() if in_process and may_draw else nullcontext()

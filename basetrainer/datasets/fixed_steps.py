@@ -108,8 +108,8 @@ def _size_for(transform: Any) -> int:
     from torchvision.transforms import v2
 
     steps = _of_tensors(transform)
-    is_crop = bool(steps) and type(steps[0]) is v2.RandomResizedCrop
-    return _PER_CROP * max(steps[0].size) if is_crop else 0
+    kinds = [type(one) for one in steps]
+    return _PER_CROP * max(steps[0].size) if kinds[:1] == [v2.RandomResizedCrop] else 0
 
 
 def _of_tensors(chain: TransformChain) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -29,9 +30,11 @@ OnBroken: TypeAlias = Literal["raise", "skip"]
 class ImageCache(Protocol):
     """Holds the images of a dataset as they are after the first steps of a transform."""
 
+    @abstractmethod
     def rest_of(self, transform: Transform | None) -> tuple[bool, Transform | None]:
         """Return whether the images serve a transform, and what of it is still to be done."""
 
+    @abstractmethod
     def read(self, place: int) -> Tensor | None:
         """Return an image, uint8, shape ``(3, H, W)``; None if it is known to be broken."""
 

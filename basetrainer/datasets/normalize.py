@@ -67,7 +67,7 @@ class Normalize(nn.Module):
         Raises:
             UsageError: If the image is neither uint8 nor float.
         """
-        sample = inputs if len(inputs) > 1 else inputs[0]
+        sample = inputs[0] if len(inputs) == 1 else inputs
         if type(sample) is Tensor:
             return self._normalized(sample)
         images = _images(sample)
@@ -91,7 +91,7 @@ class Normalize(nn.Module):
             return scaled
         from torchvision import tv_tensors
 
-        wrapped: Tensor = tv_tensors.wrap(scaled, like=image)
+        wrapped: Tensor = tv_tensors.wrap(scaled, like=image)  # pyright: ignore[reportCallIssue]
         return wrapped
 
     def extra_repr(self) -> str:

@@ -94,7 +94,7 @@ class TransformChain(nn.Module):
 
     def forward(self, *inputs: Any) -> Any:
         """Transform a sample; several arguments are taken as a tuple."""
-        sample = inputs if len(inputs) > 1 else inputs[0]
+        sample = inputs[0] if len(inputs) == 1 else inputs
         for step in self.steps:
             sample = step(sample)
         return sample if self.normalize is None else self.normalize(sample)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from basetrainer.engine.base import Base
     from basetrainer.engine.engine import Engine
 
-PARTS = ("data", "step", "callbacks", "test", "checkpoints")
+PARTS: tuple[str, ...] = ("data", "step", "callbacks", "test", "checkpoints")
 """The parts of a run: waiting for the training loader; forward, backward and update, with all that
 is in no other part; hooks of the callbacks; the evaluation with its data and hooks; saving."""
 

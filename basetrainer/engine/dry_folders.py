@@ -45,7 +45,7 @@ def moved(cfg: Any, folder: Path) -> Any:
     is_of_a_run = bool(old) and get(cfg, "model_dir") == str(Path(str(old), "model"))
     new = folder / Path(str(old)).name if is_of_a_run else folder
     put(changed, "work_dir", str(new))
-    keys = set(_OUTPUTS)
+    keys: set[str] = set(_OUTPUTS)
     if is_of_a_run:  # whatever else lies in the folder of the run
         keys.update(key for key in as_mapping(cfg) if key not in (*_INPUTS, "work_dir"))
     for key in keys:

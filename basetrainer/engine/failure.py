@@ -75,8 +75,6 @@ class telling_failures:  # noqa: N801 # used like a function
         shorten(error)
         if told is not error:
             raise told from error
-        if sys.version_info < (3, 11):
-            raise error  # it would bring the old traceback back
 
 
 def explained(error: BaseException, engine: Engine) -> BaseException:
@@ -97,9 +95,9 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
     if isinstance(error, SystemExit) and engine.context.world_size > 1 and not error.code:
         error.code = 1  # the other ranks wait for this one
     place = f"basetrainer: at {place_of(engine)}"
-    if hasattr(error, "add_note"):
+    if sys.version_info >= (3, 11):
         error.add_note(place)
-    else:  # Python 3.10
+    else:  # it has no notes
         logger.error("%s: %s", place, type(error).__name__)
     return error
 

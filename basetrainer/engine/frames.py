@@ -37,7 +37,8 @@ def shorten(error: BaseException) -> None:
     """Leave two of our frames in an error of the user's: the outermost, and who called the user.
 
     Frames of the user and of other packages stay. Errors that no frame of the user's takes part
-    in stay whole: they are ours.
+    in stay whole: they are ours. The entries are linked anew, not replaced: Python 3.10 raises an
+    error again, at the end of a ``with``, with the entry that it has kept.
     """
     found = list(entries(error))
     if not any(is_users(one.tb_frame) for one in found):
@@ -45,11 +46,10 @@ def shorten(error: BaseException) -> None:
     ours = [one for one in found if is_ours(one.tb_frame)]
     callers = [one for one in ours if one.tb_frame.f_code.co_name != "broadcast"]
     kept = {id(one) for one in (*ours[:1], *callers[-1:])}
-    shortened: TracebackType | None = None
-    for one in reversed(found):
-        if id(one) in kept or not is_ours(one.tb_frame):
-            shortened = TracebackType(shortened, one.tb_frame, one.tb_lasti, one.tb_lineno)
-    error.__traceback__ = shortened
+    shown = [one for one in found if id(one) in kept or not is_ours(one.tb_frame)]
+    for one, following in zip(shown, [*shown[1:], None], strict=True):
+        one.tb_next = following
+    error.__traceback__ = shown[0]
 
 
 def users_line(error: BaseException) -> str:

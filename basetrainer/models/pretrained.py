@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -114,7 +115,9 @@ def _fitted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     image_size, patch_size = int(model.image_size), int(model.patch_size)  # type: ignore[arg-type]
     metadata = getattr(state, "_metadata", None)
-    resampled: dict[str, Tensor] = interpolate_embeddings(image_size, patch_size, state)
+    resampled: dict[str, Tensor] = interpolate_embeddings(
+        image_size, patch_size, OrderedDict(state)
+    )
     if metadata is not None:
         resampled._metadata = metadata  # type: ignore[attr-defined]
     return resampled

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -157,7 +157,7 @@ def _make(
     factory: type[Optimizer], groups: list[dict[str, Any]], lr: float | Tensor, options: Any
 ) -> Optimizer:
     """Call torch's optimizer; what it refuses becomes a ConfigError."""
-    make: Callable[..., Optimizer] = factory
+    make = cast("Callable[..., Optimizer]", factory)
     try:
         optimizer = make(groups, lr=lr, **options)
     except (TypeError, ValueError) as error:

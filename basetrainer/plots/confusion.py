@@ -100,7 +100,7 @@ def _tell_cells(
     """Write into the cells what fits there."""
     size = len(counts)
     for row, column in zip(*np.nonzero(counts), strict=True) if size <= _NAMED else ():
-        share = shares[row, column]
+        share = float(shares[row, column])
         lines = [str(counts[row, column]), *([_percent(share)] if size <= _BOTH else [])]
         room = 0.85 * cell / (_LETTER * max(map(len, lines)))
         axes.text(

@@ -119,7 +119,7 @@ def _scales(graph: fx.GraphModule) -> dict[str, Tensor]:
         if node.op != "call_module":
             continue
         after = find_adjacent_layers(node, graph, stops, "child")
-        norms = [graph.get_submodule(one.target) for one in after]
+        norms = [graph.get_submodule(str(one.target)) for one in after]
         gammas = [
             one.weight.detach().abs() for one in norms if isinstance(one, norm) and one.affine
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from easydict import EasyDict
 
@@ -21,6 +21,10 @@ class Config(EasyDict):  # type: ignore[misc] # easydict has no types
     # A slot, since everything in __dict__ of an EasyDict counts as an item to programs; named
     # with double underscores, since EasyDict makes items of all other names of its class.
     __slots__ = ("__origins__",)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: Any) -> None:
         _origins(self).pop(name, None)

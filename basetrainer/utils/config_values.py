@@ -148,7 +148,7 @@ def _check_range(
     above: float | None = None,
     below: float | None = None,
 ) -> None:
-    fault = None
+    fault, good = "", number
     if minimum is not None and number < minimum:
         fault, good = f"is less than {minimum}", minimum
     elif maximum is not None and number > maximum:

@@ -12,18 +12,54 @@ from torch import Tensor
 _CHUNK = 64
 
 
+class Copies:
+    """Copies of tensors of one shape, in a buffer that is used again and again.
+
+    That costs half of a clone each. Nothing is read on the host.
+
+    Args:
+        like: A tensor of the shape and dtype of those to come, on the device that holds them.
+        room: How many it takes.
+    """
+
+    def __init__(self, like: Tensor, room: int) -> None:
+        self._shape, self._dtype = like.shape, like.dtype
+        with torch.inference_mode(False):  # it may outlive an evaluation
+            self._buffer = torch.empty(room, *like.shape, dtype=like.dtype, device=like.device)
+            self._places = self._buffer.unbind()
+        self._number = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another one."""
+        return self._number == len(self._places)
+
+    def suits(self, value: Tensor) -> bool:
+        """Whether a tensor has the shape and dtype of the others."""
+        return value.dtype is self._dtype and value.shape == self._shape
+
+    def append(self, value: Tensor) -> None:
+        """Copy one tensor that suits, while there is room; from another device it is slow."""
+        self._places[self._number].copy_(value.detach() if value.requires_grad else value)
+        self._number += 1
+
+    def take(self) -> Tensor:
+        """Return what is held, oldest first, and begin anew: the next append overwrites it."""
+        number, self._number = self._number, 0
+        return self._buffer[:number]
+
+    def __len__(self) -> int:
+        return self._number
+
+
 class ScalarHistory:
     """Scalars held in the order of their steps, wherever they were computed.
 
-    Appending reads nothing on the host. Values are copied, since the caller may reuse the tensor,
-    into a buffer that is used again and again: that costs half of a clone.
+    Appending reads nothing on the host. Values are copied, since the caller may reuse the tensor.
     """
 
     def __init__(self) -> None:
-        self._buffer = torch.empty(0)
-        self._places: tuple[Tensor, ...] = ()  # the buffer's elements
-        self._dtype: torch.dtype | None = None
-        self._number = 0  # of elements that are filled
+        self._copies = Copies(torch.empty(()), 0)
         self._full: list[Tensor] = []
 
     def append(self, value: Tensor | float) -> None:
@@ -32,35 +68,27 @@ class ScalarHistory:
             value = torch.tensor(value, dtype=torch.float64)
         elif value.ndim:
             value = value.float().mean()
-        if value.dtype is not self._dtype or self._number == _CHUNK:
-            self._make_room(value)
-        # One from another device is moved: that is slow, but right.
-        self._places[self._number].copy_(value.detach())
-        self._number += 1
+        copies = self._copies
+        if copies.is_full or not copies.suits(value):
+            copies = self._make_room(value)
+        copies.append(value)
 
     def drain(self) -> list[float]:
         """Return the held scalars, oldest first, and forget them; this reads the device."""
-        self._put_away()
         full, self._full = self._full, []
-        return [number for chunk in full for number in chunk.tolist()]
+        chunks = [*full, self._copies.take()]
+        return [number for chunk in chunks for number in chunk.tolist()]
 
-    def _make_room(self, value: Tensor) -> None:
-        """Let the buffer have a free element for the value."""
-        self._put_away()
-        if value.dtype is not self._dtype:
-            self._dtype = value.dtype
-            with torch.inference_mode(False):  # it may outlive an evaluation
-                self._buffer = torch.empty(_CHUNK, dtype=value.dtype, device=value.device)
-                self._places = self._buffer.unbind()
-
-    def _put_away(self) -> None:
-        """Copy what the buffer holds, so that it can be filled again."""
-        if self._number:
-            self._full.append(self._buffer[: self._number].clone())
-            self._number = 0
+    def _make_room(self, value: Tensor) -> Copies:
+        """Return copies that take the value; what was held is put away."""
+        if len(self._copies):
+            self._full.append(self._copies.take().clone())
+        if self._copies.is_full or not self._copies.suits(value):
+            self._copies = Copies(value, _CHUNK)
+        return self._copies
 
     def __len__(self) -> int:
-        return self._number + sum(len(chunk) for chunk in self._full)
+        return len(self._copies) + sum(len(chunk) for chunk in self._full)
 
 
 class Mean:

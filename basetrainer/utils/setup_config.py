@@ -94,11 +94,11 @@ def _configure(arguments: Arguments, cfg_updata: bool) -> Config:
     values = dict(arguments.values)
     origins = {key: "command line" if key in arguments.typed else "default" for key in values}
     config_file = values.get("config_file")
-    if config_file:
-        file = read_yaml(config_file)
+    file = read_yaml(config_file) if config_file else None
+    if file is not None:
         values = _merge(values, file, arguments, origins, cfg_updata=cfg_updata)
     check_keys(values, origins)
-    if config_file:
+    if file is not None:
         for key, action in arguments.actions.items():
             if origins.get(key) == file.origin(key):
                 check_choices(key, values[key], action, origins[key])

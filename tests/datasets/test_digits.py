@@ -135,6 +135,6 @@ def test_without_scikit_learn_the_extra_is_named(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "path_importer_cache", {})
-    with pytest.raises(MissingExtraError, match=r"pip install 'basetrainer\[example\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '.*\[example\]'"):
         write_digits(tmp_path / "digits")
     assert list(tmp_path.iterdir()) == []

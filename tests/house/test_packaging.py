@@ -12,10 +12,12 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import basetrainer
+from benchmarks.installed import NO_SOCKETS, PROGRAM, PROMISES, refused
 
 ROOT = Path(basetrainer.__file__).parents[1]
 KEPT = ("basetrainer", "configs", "docs", "examples", "tests", "benchmarks")
@@ -95,8 +97,8 @@ def test_the_metadata_is_complete(dist):
     assert extras == {"dev", "docs", "example", "export", "plots", "prune", "timm"}
 
 
-TRAIN = """
-import importlib.metadata, json, os, socket, sys
+DECLARED = """
+import importlib.metadata, json, os, sys
 from importlib.machinery import PathFinder
 
 installed = importlib.metadata.packages_distributions()
@@ -112,42 +114,6 @@ class Declared:
         return PathFinder.find_spec(name, path, target)
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Declared()
-
-def banned(*args, **kwargs):
-    raise AssertionError("a socket is opened")
-
-socket.socket.connect = socket.create_connection = banned
-
-import basetrainer as bt
-import torch
-from torch import nn
-from torch.utils.data import TensorDataset
-
-class Trainer(bt.EngineTrainer):
-    def build_train_loader(self, cfg, **kwargs):
-        data = TensorDataset(torch.randn(64, 8), torch.randint(3, (64,)))
-        return self.build_dataloader(data, 8, 0)
-
-    def build_test_loader(self, cfg, **kwargs):
-        return self.build_train_loader(cfg)
-
-    def build_model(self, cfg, **kwargs):
-        return self.build_model_parallel(nn.Linear(8, 3))
-
-    def build_criterion(self, cfg, **kwargs):
-        return nn.CrossEntropyLoss()
-
-    def build_optimizer(self, cfg, **kwargs):
-        return bt.get_optimizer(self.model, optim_type="SGD", lr=0.1)
-
-    def build_callbacks(self, cfg, **kwargs):
-        saver = bt.ModelCheckpoint(self.model, self.optimizer, "run/model", 2, indicator="Acc")
-        return [bt.LossesRecorder(), bt.AccuracyRecorder(), bt.LogHistory("run/log"), saver]
-
-trainer = Trainer({"num_epochs": 2, "resume": "auto", "work_dir": "run"})
-trainer.build(trainer.cfg)
-trainer.run()
-print(bt.__file__)
 """
 
 
@@ -169,25 +135,72 @@ def closure(name: str, seen: set[str]) -> set[str]:
     return seen
 
 
-def test_what_the_wheel_installs_trains_offline_with_declared_dependencies_only(dist, tmp_path):
+@pytest.fixture(scope="module")
+def site(dist, tmp_path_factory) -> Path:
+    """A folder with the wheel in it, as pip would lay it out."""
     (wheel,) = dist.glob("*.whl")
-    site = tmp_path / "site"
-    zipfile.ZipFile(wheel).extractall(site)
+    folder: Path = tmp_path_factory.mktemp("site")
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder
+
+
+def declared(site: Path, extra: str = "") -> set[str]:
+    """What pip installs for the wheel, with one extra if one is given."""
     (metadata,) = site.glob("*.dist-info")
-    declared = {"basetrainer"}
+    found = {"basetrainer"}
     for one in importlib.metadata.Distribution.at(metadata).requires or ():
-        if "extra ==" not in one:
-            declared |= {name_of(one)} | closure(name_of(one), set())
-    assert {"torch", "tensorboard"} <= declared
-    assert {"matplotlib", "pytest", "scikit-learn"} & declared == set()
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN],
+        needed, _, marker = one.partition(";")
+        if "extra ==" in marker and (not extra or not re.search(f"['\"]{extra}['\"]", marker)):
+            continue
+        if inner := re.match(r"basetrainer\[(\w+)\]", needed):
+            found |= declared(site, inner[1])
+        else:
+            found |= {name_of(needed)} | closure(name_of(needed), set())
+    return found
+
+
+def run(program: str, site: Path, folder: Path, names: set[str]) -> Any:
+    """Run a program that finds the wheel and the named distributions only, without sockets."""
+    return subprocess.run(
+        [sys.executable, "-c", DECLARED + NO_SOCKETS + program],
         capture_output=True,
         text=True,
         timeout=300,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(site), "HOME": str(tmp_path), "DECLARED": json.dumps([*declared])},
+        cwd=folder,
+        env={"PYTHONPATH": str(site), "HOME": str(folder), "DECLARED": json.dumps([*names])},
     )
+
+
+def test_what_the_wheel_installs_trains_offline_with_declared_dependencies_only(site, tmp_path):
+    names = declared(site)
+    assert {"torch", "tensorboard"} <= names
+    assert {"matplotlib", "pytest", "scikit-learn"} & names == set()
+    done = run(PROGRAM, site, tmp_path, names)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.splitlines()[-1]).is_relative_to(site)
     assert (tmp_path / "run" / "model" / "weights.json").exists()
+
+
+def test_sockets_are_really_refused(site, tmp_path):
+    for call in ("socket.create_connection(('127.0.0.1', 1))", "socket.getaddrinfo('a', 1)"):
+        done = run(f"import socket; {call}", site, tmp_path, declared(site))
+        assert "AssertionError: socket." in done.stderr
+
+
+@pytest.mark.parametrize("extra", PROMISES)
+def test_an_extra_brings_what_it_promises_and_is_named_without_it(extra, site, tmp_path):
+    for one in declared(site, extra):
+        if one in ("nni", "onnx", "scikit-learn", "timm", "torch-pruning", "matplotlib"):
+            pytest.importorskip({"scikit-learn": "sklearn"}.get(one, one.replace("-", "_")))
+    assert refused(run(PROMISES[extra], site, tmp_path, declared(site))) == extra
+    done = run(PROMISES[extra], site, tmp_path, declared(site, extra))
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_extra_for_users_has_a_promise():
+    (extras,) = re.findall(
+        r"^\[project\.optional-dependencies\]\n(.*?)^\[",
+        (ROOT / "pyproject.toml").read_text(),
+        re.M | re.S,
+    )
+    assert set(re.findall(r"^(\w+) = ", extras, re.M)) - {"dev", "docs"} == set(PROMISES)

@@ -67,7 +67,7 @@ def test_without_onnx_the_message_says_how_to_install_it(monkeypatch):
         raise ModuleNotFoundError(f"No module named {module!r}", name=module.partition(".")[0])
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(MissingExtraError, match=r"pip install 'basetrainer\[export\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '.*\[export\]'"):
         convert2onnx(net(), (1, 3, 16, 16))
 
 
@@ -80,6 +80,7 @@ def test_what_it_cannot_do_is_refused(options, message):
         convert2onnx(net(), **{"input_shape": (1, 3, 16, 16), **options})
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # of torch 2.10, at itself
 def test_a_real_file_computes_what_the_network_does(tmp_path, capsys):
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name, reason=f"{name} is not installed; it comes with the dev extra")

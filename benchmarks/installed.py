@@ -1,0 +1,200 @@
+"""Install the wheel into an empty environment, and use it there without a network.
+
+python -m benchmarks.installed            # the wheel alone: train, stop, go on
+python -m benchmarks.installed --extras   # then each extra: refused without, used with it
+
+The environment needs 6 GB, and is gone afterwards. Only installing uses the network: what is run
+has no sockets (an audit hook of Python's) and, where ``unshare --net`` is allowed, no network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.wheel import build_wheel
+
+NO_SOCKETS = """
+import sys
+
+def refuse(event, args):
+    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise AssertionError(f"{event} {args[1:]}")
+    if event == "socket.connect" and not isinstance(args[1], (str, bytes)):  # loader workers' pipes
+        raise AssertionError(f"socket.connect {args[1]}")
+
+sys.addaudithook(refuse)
+"""
+
+PROGRAM = """
+import basetrainer as bt
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+class Trainer(bt.EngineTrainer):
+    def build_train_loader(self, cfg, **kwargs):
+        data = TensorDataset(torch.randn(64, 8), torch.randint(3, (64,)))
+        return self.build_dataloader(data, 8, 2)
+
+    def build_test_loader(self, cfg, **kwargs):
+        return self.build_train_loader(cfg)
+
+    def build_model(self, cfg, **kwargs):
+        return self.build_model_parallel(nn.Linear(8, 3))
+
+    def build_criterion(self, cfg, **kwargs):
+        return nn.CrossEntropyLoss()
+
+    def build_optimizer(self, cfg, **kwargs):
+        return bt.get_optimizer(self.model, optim_type="SGD", lr=0.1)
+
+    def build_callbacks(self, cfg, **kwargs):
+        saver = bt.ModelCheckpoint(self.model, self.optimizer, "run/model", 2, indicator="Acc")
+        return [bt.LossesRecorder(), bt.AccuracyRecorder(), bt.LogHistory("run/log"), saver]
+
+for num_epochs in (1, 2):  # and go on
+    trainer = Trainer({"num_epochs": num_epochs, "resume": "auto", "work_dir": "run"})
+    trainer.build(trainer.cfg)
+    trainer.run()
+print(bt.__file__)
+"""
+
+_PRUNE = """
+from torch import nn
+from basetrainer.pruning.nni_pruning import model_pruning
+
+head = nn.Flatten(), nn.Linear(576, 2)
+net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), *head)
+assert model_pruning(net, 16, 0.5, backend={backend!r})[0].out_channels == 4
+"""
+
+PROMISES = {
+    "plots": """
+from basetrainer.scheduler.draw import draw_lr
+
+assert draw_lr({"lr": [0.1, 0.05]}, "lr.png").stat().st_size > 1000
+""",
+    "example": """
+from basetrainer.datasets.digits import write_digits
+
+assert len(list(write_digits("digits").glob("*/*/*.png"))) == 1797
+""",
+    "timm": """
+from basetrainer.models.build_models import get_models
+
+assert get_models("timm/test_resnet", [64, 64], 5, pretrained=False).num_classes == 5
+""",
+    "export": """
+from pathlib import Path
+from torch import nn
+from basetrainer.utils.converter.pytorch2onnx import convert2onnx
+
+assert Path(convert2onnx(nn.Conv2d(3, 4, 3), (1, 3, 8, 8), onnx_file="net.onnx")).stat().st_size
+""",
+    "prune": _PRUNE.format(backend="nni") + _PRUNE.format(backend="torch_pruning"),
+}
+"""What each extra is for, as a program that fails without it."""
+
+REFUSED = re.compile(r"MissingExtraError: .+ pip install '.*\[(\w+)\]'$")
+
+
+class Environment:
+    """An empty virtual environment, and a folder to run programs in."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder / "environment"
+        self._work = folder / "work"
+        self._work.mkdir()
+        subprocess.run([sys.executable, "-m", "venv", self._root], check=True)
+        self.python = self._root / "bin" / "python"
+        (site,) = self._root.glob("lib/python*/site-packages")
+        self._site = site
+
+    def install(self, requirement: str) -> float:
+        """Install one requirement in one command, and return the seconds."""
+        begin = perf_counter()
+        options = ["--quiet", "--no-cache-dir", "--disable-pip-version-check"]
+        command = [str(self.python), "-m", "pip", "install", *options, requirement]
+        subprocess.run(command, check=True)
+        (self._site / "sitecustomize.py").write_text(NO_SOCKETS)
+        return perf_counter() - begin
+
+    def run(self, program: str) -> subprocess.CompletedProcess[str]:
+        """Run a program without sockets, far from this clone."""
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        command = [*_without_network(), str(self.python), "-c", program]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=self._work, env=environ, timeout=600
+        )
+
+    def packages(self) -> list[str]:
+        """Return what is installed, but for pip and what it came with."""
+        listed = [str(self.python), "-m", "pip", "list", "--format", "json"]
+        found = json.loads(subprocess.run(listed, capture_output=True, check=True).stdout)
+        return [one["name"] for one in found if one["name"] not in ("pip", "setuptools")]
+
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(path.lstat().st_size for path in self._root.rglob("*"))
+
+
+def _without_network() -> list[str]:
+    command = ["unshare", "--net"]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return command
+
+
+def checked(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a program printed last; end here with what it said if it failed."""
+    if done.returncode:
+        sys.exit(done.stderr)
+    return (done.stdout.splitlines() or [""])[-1]
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str | None:
+    """Return the extra that the last line asks for."""
+    match = REFUSED.search((done.stderr.splitlines() or [""])[-1])
+    return match[1] if match else None
+
+
+def main() -> None:
+    """Run it all, and print what was seen."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--extras", action="store_true", help="try each extra, too")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build_wheel(Path(folder))
+        environment = Environment(Path(folder))
+        seconds = environment.install(str(wheel))
+        packages, size = len(environment.packages()), environment.size() / 1e9
+        print(f"installed {wheel.name} and {packages - 1} more in {seconds:.0f} s, {size:.1f} GB")
+        where = "without a network" if _without_network() else "without sockets"
+        begin = perf_counter()
+        place = checked(environment.run(PROGRAM))
+        print(f"trained {where} in {perf_counter() - begin:.0f} s, from {Path(place).parts[-3:]}")
+        if Path(place).is_relative_to(Path(__file__).parents[1]):
+            sys.exit(f"{place} is this clone")
+        for extra, program in PROMISES.items() if args.extras else ():
+            asked = refused(environment.run(program))
+            if asked != extra:
+                sys.exit(f"without {extra}, the message names {asked}")
+            seconds = environment.install(f"{wheel}[{extra}]")
+            checked(environment.run(program))
+            print(f"{extra}: refused without, works with it; installed in {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
