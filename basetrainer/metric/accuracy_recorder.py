@@ -57,17 +57,22 @@ class ConfusionTally(Tally):
             _check(logits, labels, self._topk)
         if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
             labels = labels.argmax(1)
-        if self._held is None or not all(map(Copies.suits, self._held, (logits, labels))):
-            self.settle()
+        # Copies: nobody else writes to them, and of a view they are its own numbers alone.
+        held = self._held
+        if held is None or not (held[1].suits(labels) and held[0].append(logits)):
+            held = self._make_room(logits, labels)
+            held[0].append(logits)
+        held[1].append(labels)
+
+    def _make_room(self, logits: Tensor, labels: Tensor) -> tuple[Copies, Copies]:
+        """Count what is held, and return what takes this batch."""
+        self.settle()
+        held = self._held
+        if held is None or not (held[0].suits(logits) and held[1].suits(labels)):
             bytes_each = max(logits.nbytes + labels.nbytes, 1)
             room = max(1, min(_HELD_BATCHES, _HELD_BYTES // bytes_each))
-            self._held = Copies(logits, room), Copies(labels, room)
-        # Copies: nobody else writes to them, and of a view they are its own numbers alone.
-        held_logits, held_labels = self._held
-        held_logits.append(logits)
-        held_labels.append(labels)
-        if held_logits.is_full:
-            self.settle()
+            held = self._held = Copies(logits, room), Copies(labels, room)
+        return held
 
     def settle(self) -> None:
         """Count what is held."""

@@ -27,21 +27,22 @@ class Copies:
         with torch.inference_mode(False):  # it may outlive an evaluation
             self._buffer = torch.empty(room, *like.shape, dtype=like.dtype, device=like.device)
             self._places = self._buffer.unbind()
+        self._room = room
         self._number = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there is no room for another one."""
-        return self._number == len(self._places)
-
     def suits(self, value: Tensor) -> bool:
-        """Whether a tensor has the shape and dtype of the others."""
-        return value.dtype is self._dtype and value.shape == self._shape
+        """Whether there is room for a tensor, and it has the shape and dtype of the others."""
+        has_room = self._number < self._room
+        return has_room and value.dtype is self._dtype and value.shape == self._shape
 
-    def append(self, value: Tensor) -> None:
-        """Copy one tensor that suits, while there is room; from another device it is slow."""
-        self._places[self._number].copy_(value.detach() if value.requires_grad else value)
-        self._number += 1
+    def append(self, value: Tensor) -> bool:
+        """Copy a tensor if it suits, and return whether it did; from another device it is slow."""
+        number = self._number  # the conditions of suits(), without the call
+        if number == self._room or value.dtype is not self._dtype or value.shape != self._shape:
+            return False
+        self._places[number].copy_(value.detach() if value.requires_grad else value)
+        self._number = number + 1
+        return True
 
     def take(self) -> Tensor:
         """Return what is held, oldest first, and begin anew: the next append overwrites it."""
@@ -68,10 +69,9 @@ class ScalarHistory:
             value = torch.tensor(value, dtype=torch.float64)
         elif value.ndim:
             value = value.float().mean()
-        copies = self._copies
-        if copies.is_full or not copies.suits(value):
-            copies = self._make_room(value)
-        copies.append(value)
+        if not self._copies.append(value):
+            self._make_room(value)
+            self._copies.append(value)
 
     def drain(self) -> list[float]:
         """Return the held scalars, oldest first, and forget them; this reads the device."""
@@ -79,13 +79,12 @@ class ScalarHistory:
         chunks = [*full, self._copies.take()]
         return [number for chunk in chunks for number in chunk.tolist()]
 
-    def _make_room(self, value: Tensor) -> Copies:
-        """Return copies that take the value; what was held is put away."""
+    def _make_room(self, value: Tensor) -> None:
+        """Put away what is held, and let there be room for the value."""
         if len(self._copies):
             self._full.append(self._copies.take().clone())
-        if self._copies.is_full or not self._copies.suits(value):
+        if not self._copies.suits(value):
             self._copies = Copies(value, _CHUNK)
-        return self._copies
 
     def __len__(self) -> int:
         return len(self._copies) + sum(len(chunk) for chunk in self._full)
