@@ -13,8 +13,10 @@ import example
 from basetrainer.criterion.criterion import LOSSES
 from basetrainer.datasets.balance import STRENGTHS
 from basetrainer.datasets.transforms import MIXES, PRESETS, STEPS
+from basetrainer.engine.base import HOOKS, Base
 from basetrainer.optimizer.build_optimizer import OPTIMIZERS
 from basetrainer.scheduler.build_scheduler import SCHEDULERS
+from docs.make_structure import JOBS, LISTENERS, PATH, parent, steps
 
 ROOT = Path(example.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -110,3 +112,11 @@ def test_every_name_that_a_builder_knows_is_on_its_page():
         *MIXES,
         *STRENGTHS,
     } - aliases <= words
+
+
+def test_the_picture_of_classes_and_hooks_is_drawn_from_all_hooks():
+    hooks = [text for _, text, kind in steps() if kind == "hook"]
+    assert sorted(hooks) == sorted(HOOKS)
+    assert all(kind is Base or parent(kind) for kind in (*JOBS, *LISTENERS))
+    assert PATH.read_bytes().startswith(b"\x89PNG")
+    assert PATH.stat().st_size < 100_000

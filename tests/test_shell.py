@@ -65,7 +65,7 @@ def shell() -> Iterator[tuple[Path, str, list[str]]]:
                 yield page, f"{page.name}-{number}", lines
 
 
-SLOW = [pytest.mark.slow, pytest.mark.timeout(500)]
+SLOW = [pytest.mark.slow, pytest.mark.timeout(900)]
 SHELL = [
     pytest.param(page, lines, id=name, marks=[] if all(map(is_command, lines)) else SLOW)
     for page, name, lines in shell()

@@ -183,7 +183,7 @@ class Base:
         """Called after the weights have learnt from a training batch.
 
         Args:
-            inputs: The batch, on the device, as :meth:`Engine.run_step` got it.
+            inputs: The batch, on the device, as ``run_step`` got it.
             outputs: The first value that ``run_step`` returned.
             losses: The second one, unsummed.
             epoch: Counts from 0.

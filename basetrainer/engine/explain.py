@@ -76,7 +76,7 @@ def explain_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> str:
 
     Args:
         make_trainer: The class of the trainer, or what else makes one from a configuration.
-        cfg: The settings; they are not changed. Folders are those of :func:`dry_run`.
+        cfg: The settings; they are not changed. Folders are those of ``dry_run``.
     """
     context = DistContext.current()
     with undisturbed(DryRunReport("")), temporary_folder(context) as folder:

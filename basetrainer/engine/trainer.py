@@ -179,7 +179,7 @@ class EngineTrainer(Engine):
         return dry_run(type(self), self.cfg)
 
     def explain(self) -> str:
-        """Say what :meth:`run` will do; see :func:`basetrainer.engine.explain.explain`."""
+        """Say what ``run()`` will do; see :func:`basetrainer.engine.explain.explain`."""
         from basetrainer.engine.explain import explain
 
         return explain(self)

@@ -15,7 +15,7 @@ class Config(EasyDict):  # type: ignore[misc] # easydict has no types
     The origins are no item: they are not iterated, saved or shown. They survive pickle and
     ``copy.deepcopy``; a value that a program sets has none. Nested mappings are plain EasyDicts.
 
-    Make one with :func:`with_origins`, ask it with :func:`origin_of`.
+    Make one with ``with_origins``, ask it with :func:`origin_of`.
     """
 
     # A slot, since everything in __dict__ of an EasyDict counts as an item to programs; named
