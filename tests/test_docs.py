@@ -26,19 +26,29 @@ def blocks(page: Path, language: str) -> list[str]:
     )
 
 
+def named_files(page: Path) -> dict[str, str]:
+    """The blocks of a page that give a file its name in their first line, by that name."""
+    found = [code for language in ("python", "yaml") for code in blocks(page, language)]
+    return {name[1]: code for code in found if (name := re.match(r"# ([\w.]+\.\w+)\n", code))}
+
+
 PYTHON = [
-    pytest.param(code, id=f"{page.name}-{number}")
+    pytest.param(page, code, id=f"{page.name}-{number}")
     for page in PAGES
     for number, code in enumerate(blocks(page, "python"))
     if page.name != "README.zh-CN.md"  # its blocks equal the README's, see below
 ]
 
 
-@pytest.mark.parametrize("code", PYTHON)
-def test_a_block_runs_as_it_stands(code, tmp_path):
-    (tmp_path / "block.py").write_text(code)
+@pytest.mark.parametrize(("page", "code"), PYTHON)
+def test_a_block_runs_as_it_stands(page, code, tmp_path):
+    files = named_files(page)
+    for name, text in {**files, "block.py": code}.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    # A whole program is run to its end by the shell blocks of its page.
+    more = ["--dry_run"] if code in files.values() else []
     done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", "block.py"],
+        [sys.executable, "-W", "error::DeprecationWarning", "block.py", *more],
         capture_output=True,
         text=True,
         timeout=100,

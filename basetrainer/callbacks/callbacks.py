@@ -82,7 +82,7 @@ def counts_as(
     """Decorate a hook whose time is that of another part of the run than ``callbacks``.
 
     Args:
-        part: One of :data:`basetrainer.engine.run_clock.PARTS`.
+        part: One of :data:`basetrainer.engine.clock.PARTS`.
     """
 
     def decorate(hook: Callable[Concatenate[C, P], None]) -> Callable[Concatenate[C, P], None]:

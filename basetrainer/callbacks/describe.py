@@ -6,28 +6,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from basetrainer.callbacks.ema import EMA
-from basetrainer.callbacks.samples import normalisation_of
+from basetrainer.callbacks.preparation import Preparation, preparation_of
 from basetrainer.checkpoint.sidecar import Sidecar
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.engine import Engine
+from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.models.structure import network_of
-from basetrainer.utils.config_dict import easy2dict, get
+from basetrainer.utils.config_dict import get
 
 
 def describe(engine: Engine, weights: Path, epoch: int, indicator: str, figure: float) -> Sidecar:
     """Return the sidecar of a file of weights that was just written.
 
     The classes are those of the training data, of the setting ``class_name`` or of a recorder;
-    the normalisation is that of the data's transform, or ``rgb_mean`` and ``rgb_std``.
+    how images are prepared is what :func:`preparation_of` finds; without it ``input_size`` is None.
     """
     cfg = engine.cfg
     net = network_of(unwrap(engine.model))
     size = net.get("input_size") or get(cfg, "input_size")
-    found = normalisation_of(engine.test_loader or engine.train_loader, cfg)
-    mean, std = (None, None) if found is None else map(_numbers, found)
+    tests = next(iter(named_test_sets(engine.test_loader).values()))
+    prepared = preparation_of(tests or engine.train_loader, cfg, size) or Preparation()
     return Sidecar(
         weights=weights.name,
         epoch=epoch,
@@ -36,16 +35,11 @@ def describe(engine: Engine, weights: Path, epoch: int, indicator: str, figure: 
         are_averaged=isinstance(getattr(engine.test_weights, "__self__", None), EMA),
         net=net,
         class_names=_class_names(engine),
-        input_size=[int(one) for one in size] if isinstance(size, Sequence) else None,
-        transform=easy2dict(get(cfg, "test_transform")),
-        mean=mean,
-        std=std,
+        input_size=prepared.input_size,
+        transform=prepared.transform,
+        mean=prepared.mean,
+        std=prepared.std,
     )
-
-
-def _numbers(values: Any) -> list[float]:
-    flat = values.flatten().tolist() if isinstance(values, Tensor) else values
-    return [round(float(one), 7) for one in flat]  # of float32: 0.485, not 0.48500001
 
 
 def _class_names(engine: Engine) -> list[str]:

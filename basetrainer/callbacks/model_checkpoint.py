@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from basetrainer._deprecated import renamed
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
 from basetrainer.callbacks.callbacks import Callback, counts_as
@@ -47,14 +48,14 @@ class ModelCheckpoint(Callback):
     Args:
         model: May be wrapped.
         optimizer: One, or a dict, list or tuple of several.
-        moder_dir: The folder; ``model_dir`` is the same.
+        moder_dir: The old name of ``model_dir``; as the third argument it needs no name.
         epochs: Number of epochs of the run.
         start_save: From which epoch on every ``model_*`` stays; -1 keeps those of the last
             ``model_nums`` epochs, 0 writes nothing but the best model.
         best_save: From which epoch on the best model is looked for.
         indicator: Which figure of the logs is compared; test figures where there are any. "" looks
             for no best model. With several test sets the first one decides, or ``SET/FIGURE``.
-        inverse: Whether smaller is better.
+        inverse: The old way to say ``mode="min"``: whether smaller is better.
         logger: Where lines go; by default the module's own logger.
         model_nums: See ``start_save``.
         mode: ``min`` or ``max``, in place of ``inverse``.
@@ -64,6 +65,7 @@ class ModelCheckpoint(Callback):
         ConfigError: If no folder is given, or it cannot be written.
     """
 
+    @renamed(moder_dir="model_dir=", inverse="mode='min' (smaller is better) or mode='max'")
     def __init__(
         self,
         model: nn.Module,

@@ -52,17 +52,17 @@ def get_criterion(
 ) -> nn.Module:
     """Return the loss of that name, in any letter case; of several names a weighted sum.
 
-    ==============================  =======================================================
-    name                            own arguments, with defaults
-    ==============================  =======================================================
-    CELoss, CrossEntropyLoss        label_smoothing=0, ignore_index=-100
-    LabelSmoothing                  label_smoothing=0.1, ignore_index=-100
-    FocalLoss                       alpha=None, gamma=2, ignore_index=-100
-    BCE, BCELoss, BCEWithLogitsLoss pos_weight=None (from logits, all three)
-    Dice, DiceLoss                  smooth=1, ignore_index=-100
+    ===============================  =======================================================
+    name                             own arguments, with defaults
+    ===============================  =======================================================
+    CELoss, CrossEntropyLoss         label_smoothing=0, ignore_index=-100
+    LabelSmoothing                   label_smoothing=0.1, ignore_index=-100
+    FocalLoss                        alpha=None, gamma=2, ignore_index=-100
+    BCE, BCELoss, BCEWithLogitsLoss  pos_weight=None (from logits, all three)
+    Dice, DiceLoss                   smooth=1, ignore_index=-100
     L1Loss, mse
-    SmoothL1                        beta=1
-    ==============================  =======================================================
+    SmoothL1                         beta=1
+    ===============================  =======================================================
 
     All but Dice also take ``reduction``.
 

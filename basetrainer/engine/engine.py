@@ -45,8 +45,8 @@ class Engine(Step):
         epoch: The running epoch, from 0.
         position: Finished epochs, batches of the running one, optimizer steps.
         callbacks: Who hears the hooks, in this order.
-        model, optimizer, criterion, train_loader, test_loader: What the loop works with; several
-            test loaders, by name, are scored apart.
+        model: With ``optimizer``, ``criterion`` and ``train_loader`` what the loop works with.
+        test_loader: Likewise; several of them, by name, are scored apart.
         test_set: The name of the test set that is being evaluated; "" if there is but one.
         test_step: The test batch that is, or was last, evaluated, from 0.
         device: Where batches are moved to.

@@ -40,11 +40,12 @@ class NonFiniteGuard:
 
     def watch(self, losses: Any, count: float | Tensor, epoch: int, step: int) -> None:
         """Hold one step's losses; one averaged over nothing (count 0) may be NaN."""
+        place = epoch, step, count
         for name, value in named_losses(losses):
             held = self._held.get(name)
             if held is None:
                 held = self._held[name] = [], ScalarHistory()
-            held[0].append((epoch, step, count))
+            held[0].append(place)
             held[1].append(value)
 
     def check(self) -> None:

@@ -51,10 +51,11 @@ class EngineTrainer(Engine):
         cfg: See :class:`~basetrainer.engine.engine.Engine`.
 
     Attributes:
-        train_num, test_num: Samples of the two sets; 0 where it is not known.
+        train_num: Training samples; 0 where it is not known.
+        test_num: Test samples, likewise.
         num_samples: The same as ``train_num``.
         num_steps: Batches of one epoch of this process; 0 where it is not known.
-        is_main_process, world_size, local_rank: This process's place in the run.
+        is_main_process: With ``world_size`` and ``local_rank`` this process's place in the run.
     """
 
     def __init__(self, cfg: Any) -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from basetrainer.checkpoint.sidecar import Sidecar
-from basetrainer.datasets.decode import is_image_name, read_tensor
+from basetrainer.datasets.decode import is_image_name, read_pil, read_tensor
+from basetrainer.datasets.image_dataset import Transform, is_first_generation
 from basetrainer.datasets.transforms import TransformChain, get_transforms
 from basetrainer.distributed.context import pick_device
 from basetrainer.errors import CheckpointError, ConfigError
@@ -48,9 +49,9 @@ class LoadedModel:
     model: nn.Module
     """In evaluation mode, on ``device``."""
 
-    transform: TransformChain | None
+    transform: Transform | None
     """From an image, uint8 of shape ``(3, H, W)`` or of Pillow, to what the network takes; None if
-    the run does not say the size of its images."""
+    it is not known how the run prepared its images."""
 
     class_names: list[str]
     """In the order of the outputs."""
@@ -82,15 +83,16 @@ class LoadedModel:
             DataError: If an image cannot be read.
         """
         paths, transform = image_files(images), self.preprocessing
+        read = read_pil if is_first_generation(transform) else read_tensor
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            shares = self.logits(transform(read_tensor(one)) for one in batch).softmax(1)
+            shares = self.logits(transform(read(one)) for one in batch).softmax(1)
             values, indices = shares.topk(min(topk, shares.shape[1]), dim=1)
             for path, row, found in zip(batch, values.tolist(), indices.tolist(), strict=True):
                 yield Prediction(path, [self.class_name(one) for one in found], row, found[0])
 
     @property
-    def preprocessing(self) -> TransformChain:
+    def preprocessing(self) -> Transform:
         """The transform.
 
         Raises:
@@ -98,8 +100,11 @@ class LoadedModel:
         """
         if self.transform is None:
             raise ConfigError(
-                "The run does not say the size of its images (input_size), so how they were "
-                "prepared is not known. Prepare them yourself, and call loaded.logits(images)."
+                "How the run prepared its test images is not known: they have a transform of their "
+                "own, or the run does not say their size (input_size). In a program give it, "
+                "load_model(run, transform=...), or prepare the images and call "
+                "loaded.logits(images). The commands need transforms of get_transforms, or "
+                "Resize, CenterCrop, ToTensor and Normalize of torchvision."
             )
         return self.transform
 
@@ -109,7 +114,11 @@ class LoadedModel:
 
 
 def load_model(
-    run: StrPath, model: nn.Module | None = None, *, device: torch.device | str | None = None
+    run: StrPath,
+    model: nn.Module | None = None,
+    *,
+    device: torch.device | str | None = None,
+    transform: Transform | None = None,
 ) -> LoadedModel:
     """Load the best network of a run, and the preprocessing that it was tested with.
 
@@ -117,6 +126,8 @@ def load_model(
         run: The folder of the run, or that of its weights.
         model: The network, freshly built, for weights of one that ``get_models`` did not make.
         device: Where it goes; by default the first accelerator, or the CPU.
+        transform: How images are prepared, where the run does not say so: called with a uint8
+            tensor, or with a Pillow image if it is of ``torchvision.transforms``, not ``.v2``.
 
     Raises:
         ConfigError: If the run has no best model, or does not say how to make its network.
@@ -135,8 +146,8 @@ def load_model(
                 f"{weights} does not fit {type(model).__name__}: {error}"
             ) from error
     where = pick_device(None) if device is None else torch.device(device)
-    transform = _transform(sidecar)
-    return LoadedModel(model.eval().to(where), transform, sidecar.class_names, sidecar, where)
+    given = prepare(sidecar) if transform is None else transform
+    return LoadedModel(model.eval().to(where), given, sidecar.class_names, sidecar, where)
 
 
 def image_files(images: Iterable[StrPath]) -> list[str]:
@@ -159,8 +170,9 @@ def image_files(images: Iterable[StrPath]) -> list[str]:
     return found
 
 
-def _transform(sidecar: Sidecar) -> TransformChain | None:
-    if sidecar.input_size is None:
+def prepare(sidecar: Sidecar) -> TransformChain | None:
+    """Return the transform that a sidecar tells of; None if it tells of none."""
+    if sidecar.input_size is None and sidecar.transform is None:
         return None
     return get_transforms(
         sidecar.transform,

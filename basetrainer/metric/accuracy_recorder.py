@@ -20,13 +20,14 @@ from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
 from basetrainer.utils.batches import labels_of, logits_of
 from basetrainer.utils.file_utils import create_dir, write_or_warn
+from basetrainer.utils.meters import Copies
 from basetrainer.utils.monitor import Monitor
 
 _HELD_BYTES = 1 << 20
-"""How many bytes of outputs and labels are held before they are counted."""
+"""How many bytes of outputs and labels are held before they are counted; a batch may have more."""
 
-_HELD_BATCHES = 256
-"""How many batches are held: small tensors take more memory than their numbers do."""
+_HELD_BATCHES = 64
+"""How many batches are held at most."""
 
 _MATRIX_CLASSES = 2048
 """Up to how many classes there is a confusion matrix; it then takes 32 MiB."""
@@ -47,8 +48,7 @@ class ConfusionTally(Tally):
         self._topk = list(topk)
         self._names = [indicator, *(f"{indicator}_top{k}" for k in topk)]
         self._told: list[int] = []  # the counts when recent() was last called
-        self._held: list[tuple[Tensor, Tensor]] = []
-        self._held_bytes = 0
+        self._held: tuple[Copies, Copies] | None = None  # logits, labels
 
     def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
         """Hold one batch's logits and labels."""
@@ -57,19 +57,29 @@ class ConfusionTally(Tally):
             _check(logits, labels, self._topk)
         if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
             labels = labels.argmax(1)
-        # Clones: of a view they hold its own numbers alone, and nobody else writes to them.
-        self._held.append((logits.detach().clone(), labels.clone()))
-        self._held_bytes += logits.nbytes + labels.nbytes
-        if self._held_bytes > _HELD_BYTES or len(self._held) == _HELD_BATCHES:
-            self.settle()
+        # Copies: nobody else writes to them, and of a view they are its own numbers alone.
+        held = self._held
+        if held is None or not (held[1].suits(labels) and held[0].append(logits)):
+            held = self._make_room(logits, labels)
+            held[0].append(logits)
+        held[1].append(labels)
+
+    def _make_room(self, logits: Tensor, labels: Tensor) -> tuple[Copies, Copies]:
+        """Count what is held, and return what takes this batch."""
+        self.settle()
+        held = self._held
+        if held is None or not (held[0].suits(logits) and held[1].suits(labels)):
+            bytes_each = max(logits.nbytes + labels.nbytes, 1)
+            room = max(1, min(_HELD_BATCHES, _HELD_BYTES // bytes_each))
+            held = self._held = Copies(logits, room), Copies(labels, room)
+        return held
 
     def settle(self) -> None:
         """Count what is held."""
-        if not self._held:
+        if self._held is None or not len(self._held[0]):
             return
-        held, self._held, self._held_bytes = self._held, [], 0
-        logits = torch.cat([one for one, _ in held])
-        labels = torch.cat([one for _, one in held]).to(logits.device)
+        logits, labels = (one.take().flatten(0, 1) for one in self._held)
+        labels = labels.to(logits.device)
         predicted, num_classes = logits.argmax(1), logits.shape[1]
         hits = [predicted == labels, *topk_hits(logits, labels, self._topk)]
         counts = torch.stack([one.sum() for one in ((labels >= 0), *hits)])

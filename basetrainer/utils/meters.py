@@ -12,18 +12,55 @@ from torch import Tensor
 _CHUNK = 64
 
 
+class Copies:
+    """Copies of tensors of one shape, in a buffer that is used again and again.
+
+    That costs half of a clone each. Nothing is read on the host.
+
+    Args:
+        like: A tensor of the shape and dtype of those to come, on the device that holds them.
+        room: How many it takes.
+    """
+
+    def __init__(self, like: Tensor, room: int) -> None:
+        self._shape, self._dtype = like.shape, like.dtype
+        with torch.inference_mode(False):  # it may outlive an evaluation
+            self._buffer = torch.empty(room, *like.shape, dtype=like.dtype, device=like.device)
+            self._places = self._buffer.unbind()
+        self._room = room
+        self._number = 0
+
+    def suits(self, value: Tensor) -> bool:
+        """Whether there is room for a tensor, and it has the shape and dtype of the others."""
+        has_room = self._number < self._room
+        return has_room and value.dtype is self._dtype and value.shape == self._shape
+
+    def append(self, value: Tensor) -> bool:
+        """Copy a tensor if it suits, and return whether it did; from another device it is slow."""
+        number = self._number  # the conditions of suits(), without the call
+        if number == self._room or value.dtype is not self._dtype or value.shape != self._shape:
+            return False
+        self._places[number].copy_(value.detach() if value.requires_grad else value)
+        self._number = number + 1
+        return True
+
+    def take(self) -> Tensor:
+        """Return what is held, oldest first, and begin anew: the next append overwrites it."""
+        number, self._number = self._number, 0
+        return self._buffer[:number]
+
+    def __len__(self) -> int:
+        return self._number
+
+
 class ScalarHistory:
     """Scalars held in the order of their steps, wherever they were computed.
 
-    Appending reads nothing on the host. Values are copied, since the caller may reuse the tensor,
-    into a buffer that is used again and again: that costs half of a clone.
+    Appending reads nothing on the host. Values are copied, since the caller may reuse the tensor.
     """
 
     def __init__(self) -> None:
-        self._buffer = torch.empty(0)
-        self._places: tuple[Tensor, ...] = ()  # the buffer's elements
-        self._dtype: torch.dtype | None = None
-        self._number = 0  # of elements that are filled
+        self._copies = Copies(torch.empty(()), 0)
         self._full: list[Tensor] = []
 
     def append(self, value: Tensor | float) -> None:
@@ -32,35 +69,25 @@ class ScalarHistory:
             value = torch.tensor(value, dtype=torch.float64)
         elif value.ndim:
             value = value.float().mean()
-        if value.dtype is not self._dtype or self._number == _CHUNK:
+        if not self._copies.append(value):
             self._make_room(value)
-        # One from another device is moved: that is slow, but right.
-        self._places[self._number].copy_(value.detach())
-        self._number += 1
+            self._copies.append(value)
 
     def drain(self) -> list[float]:
         """Return the held scalars, oldest first, and forget them; this reads the device."""
-        self._put_away()
         full, self._full = self._full, []
-        return [number for chunk in full for number in chunk.tolist()]
+        chunks = [*full, self._copies.take()]
+        return [number for chunk in chunks for number in chunk.tolist()]
 
     def _make_room(self, value: Tensor) -> None:
-        """Let the buffer have a free element for the value."""
-        self._put_away()
-        if value.dtype is not self._dtype:
-            self._dtype = value.dtype
-            with torch.inference_mode(False):  # it may outlive an evaluation
-                self._buffer = torch.empty(_CHUNK, dtype=value.dtype, device=value.device)
-                self._places = self._buffer.unbind()
-
-    def _put_away(self) -> None:
-        """Copy what the buffer holds, so that it can be filled again."""
-        if self._number:
-            self._full.append(self._buffer[: self._number].clone())
-            self._number = 0
+        """Put away what is held, and let there be room for the value."""
+        if len(self._copies):
+            self._full.append(self._copies.take().clone())
+        if not self._copies.suits(value):
+            self._copies = Copies(value, _CHUNK)
 
     def __len__(self) -> int:
-        return self._number + sum(len(chunk) for chunk in self._full)
+        return len(self._copies) + sum(len(chunk) for chunk in self._full)
 
 
 class Mean:

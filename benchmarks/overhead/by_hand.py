@@ -5,24 +5,34 @@ It has none of what a library gives: no hooks, no check for NaN, no way to stop,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from benchmarks.overhead.raw import _save
 from benchmarks.overhead.work import EMA_DECAY, LOG_EVERY, SAVE_EVERY, Work
 
-
-def train(work: Work) -> nn.Module:
-    """Train, and return the model."""
-    return _full(work) if work.has_figures else _bare(work)
+StepOf = Callable[[Optimizer], Callable[[], Any]]
 
 
-def _bare(work: Work) -> nn.Module:
+def train(work: Work, step_of: StepOf = lambda optimizer: optimizer.step) -> nn.Module:
+    """Train, and return the model.
+
+    Args:
+        work: What is to be done.
+        step_of: Returns what changes the weights, given an optimizer.
+    """
+    return (_full if work.has_figures else _bare)(work, step_of)
+
+
+def _bare(work: Work, step_of: StepOf) -> nn.Module:
     model, criterion, optimizer = work.model, work.criterion, work.optimizer()
+    step_optimizer = step_of(optimizer)
     parameters = list(model.parameters())
     model.train()
     for images, labels in work.loader():
@@ -30,12 +40,13 @@ def _bare(work: Work) -> nn.Module:
         for parameter in parameters:
             parameter.grad = None
         loss.backward()
-        optimizer.step()
+        step_optimizer()
     return model
 
 
-def _full(work: Work) -> nn.Module:
+def _full(work: Work, step_of: StepOf) -> nn.Module:
     model, criterion, optimizer = work.model, work.criterion, work.optimizer()
+    step_optimizer = step_of(optimizer)
     parameters = list(model.parameters())
     group = optimizer.param_groups[0]
     average = _copy(model)
@@ -54,7 +65,7 @@ def _full(work: Work) -> nn.Module:
         for parameter in parameters:
             parameter.grad = None
         loss.backward()
-        optimizer.step()
+        step_optimizer()
         losses.append(loss.detach())
         outputs.append(output.detach())
         targets.append(labels)

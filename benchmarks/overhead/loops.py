@@ -49,6 +49,7 @@ _ALL_LEVELS = tuple(LEVELS)
 LOOPS = {
     "raw": Loop(levels=_ALL_LEVELS, title="raw against itself"),
     "by_hand": Loop(levels=_ALL_LEVELS, title="best by hand"),
+    "by_hand_unwrapped": Loop(levels=_ALL_LEVELS, title="by hand, step unwrapped"),
     "ours": Loop(levels=_ALL_LEVELS, title=OURS),
     "basetrainer_1_0_4_loop": Loop("basetrainer_1_0_4", "basetrainer"),
     "ignite_loop": Loop("ignite", "pytorch-ignite"),

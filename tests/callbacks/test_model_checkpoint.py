@@ -47,7 +47,7 @@ class Saving(TinyTrainer):
         self.saver = ModelCheckpoint(
             model=self.model,
             optimizer=self.optimizer,
-            moder_dir=self.folder,
+            model_dir=self.folder,
             epochs=self.num_epochs,
             **self.options,
         )
@@ -89,6 +89,7 @@ def test_without_a_figure_the_names_end_at_the_epoch(tmp_path):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:inverse= of ModelCheckpoint:DeprecationWarning")
 def test_inverse_and_mode_min_mean_smaller_is_better(tmp_path):
     kinds: list[dict[str, Any]] = [{"inverse": True}, {"mode": "min"}]
     for number, options in enumerate(kinds):

@@ -157,10 +157,10 @@ def test_a_run_that_goes_on_keeps_the_matrix_of_the_best_epoch_before(tmp_path, 
 def test_without_matplotlib_one_line_says_so(tmp_path, monkeypatch, caplog):
     original = importlib.import_module
 
-    def absent(module: str, *more: Any) -> Any:
+    def absent(module: str, *more: Any, **named: Any) -> Any:
         if module.startswith("matplotlib"):
             raise ModuleNotFoundError(f"No module named {module!r}", name="matplotlib")
-        return original(module, *more)
+        return original(module, *more, **named)
 
     monkeypatch.setattr(importlib, "import_module", absent)
     with caplog.at_level(logging.INFO, logger="basetrainer"):

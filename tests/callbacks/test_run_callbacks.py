@@ -135,7 +135,7 @@ def test_early_stop_watches_what_model_checkpoint_watches(tmp_path):
     class Trainer(TinyTrainer):
         def build_callbacks(self, cfg: Any, **kwargs: Any) -> Any:
             saver = ModelCheckpoint(
-                self.model, self.optimizer, tmp_path, indicator="err", inverse=True
+                self.model, self.optimizer, tmp_path, indicator="err", mode="min"
             )
             return [Figures([3.0, 2.0, 2.5, 1.0], "err"), saver]
 

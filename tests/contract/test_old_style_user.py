@@ -8,10 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+
+from basetrainer.utils.setup_config import load_config
 
 PROGRAM = Path(__file__).with_name("old_program.py")
 CONFIG = """\
@@ -19,7 +22,7 @@ train_data: "data/train"
 net_type: "linear"
 work_dir: "work_space"
 batch_size: 8
-lr: 1e-1
+lr: {lr}
 optim_type: "SGD"
 momentum: 0.9
 num_epochs: 2
@@ -31,13 +34,15 @@ milestones: [ 1 ]
 gpu_id: [ {ids} ]
 log_freq: 2
 progress: True
-finetune: null
+finetune: {finetune}
 distributed: False
 """
 
 
-def run(*arguments: str, ids: str = "0") -> subprocess.CompletedProcess[str]:
-    Path("config.yaml").write_text(CONFIG.format(ids=ids))
+def run(
+    *arguments: str, ids: str = "0", finetune: str = "null", lr: str = "1e-1"
+) -> subprocess.CompletedProcess[str]:
+    Path("config.yaml").write_text(CONFIG.format(ids=ids, finetune=finetune, lr=lr))
     return subprocess.run(
         [sys.executable, str(PROGRAM), "--config_file", "config.yaml", *arguments],
         capture_output=True,
@@ -85,6 +90,56 @@ def test_an_old_program_leaves_what_it_always_left(tmp_path):
     assert list((folder / "log").glob("events.out.tfevents.*"))
 
 
+@pytest.mark.parametrize("kind", ["weights", "wrapped weights", "training state"])
+def test_an_old_program_starts_from_a_file_of_its_time(kind, tmp_path):
+    torch.manual_seed(3)
+    weights = torch.nn.Linear(4, 4).state_dict()  # what 1.0.4 saved: a plain OrderedDict
+    old = {
+        "weights": weights,
+        "wrapped weights": {f"module.{name}": value for name, value in weights.items()},
+        "training state": {"epoch": 1, "model": weights, "optimizer": {}},
+    }[kind]
+    torch.save(old, "old.pth")
+    done = run("--num_epochs", "1", finetune="old.pth", lr="1e-9")
+    assert done.returncode == 0, done.stderr
+    (latest,) = (only_run(tmp_path) / "model").glob("latest_model_*.pth")
+    for name, value in torch.load(latest).items():
+        torch.testing.assert_close(value, weights[name])  # where it started
+
+
+def test_what_has_a_new_name_is_said_and_nothing_else():
+    done = run("--num_epochs", "1")
+    warned = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert len(warned) == 1
+    assert "old_program.py" in warned[0]
+    assert warned[0].endswith(
+        "DeprecationWarning: moder_dir= of ModelCheckpoint is now model_dir=."
+    )
+
+
+def test_a_run_goes_on_from_what_an_old_one_left(tmp_path):
+    from tests.contract.old_program import ClassificationTrainer
+
+    Path("config.yaml").write_text(CONFIG.format(ids=0, finetune="null", lr="0.1"))
+    cfg = load_config("config.yaml", easy=True)
+    cfg.config_file = "config.yaml"
+    with pytest.warns(DeprecationWarning, match="moder_dir"):
+        trainer: Any = ClassificationTrainer(cfg)  # type: ignore[no-untyped-call]
+    weights = {name: torch.ones_like(one) for name, one in trainer.model.state_dict().items()}
+    momentum = trainer.optimizer.state_dict() | {
+        "state": {n: {"momentum_buffer": one} for n, one in enumerate(weights.values())}
+    }
+    Path("old").mkdir()
+    state = {"epoch": 0, "model": weights, "optimizer": momentum}  # that of the first epoch
+    torch.save(state, "old/model_optimizer.pth")
+    saver = trainer.callbacks[-1]
+    *_, trainer.start_epoch = saver.resume_model(trainer.model, trainer.optimizer, "old")
+    assert all(bool((one == 1).all()) for one in trainer.model.state_dict().values())
+    trainer.run()
+    with (only_run(tmp_path) / "log" / "results.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]  # the second one alone
+
+
 def test_a_typed_flag_beats_the_yaml_and_a_default_does_not(tmp_path):
     done = run("--num_epochs", "1")
     assert done.returncode == 0, done.stderr
@@ -112,7 +167,9 @@ def test_an_old_program_runs_in_two_processes_into_one_folder(tmp_path):
 )
 def test_a_wrong_value_ends_an_old_program_with_its_key(line, words, tmp_path):
     key = line.partition(":")[0]
-    Path("other.yaml").write_text(re.sub(rf"^{key}: .*$", line, CONFIG.format(ids=0), flags=re.M))
+    Path("other.yaml").write_text(
+        re.sub(rf"^{key}: .*$", line, CONFIG.format(ids=0, finetune="null", lr="1e-1"), flags=re.M)
+    )
     done = subprocess.run(
         [sys.executable, str(PROGRAM), "--config_file", "other.yaml"],
         capture_output=True,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basetrainer.dataloader.data_resample import DataResample
+from basetrainer.datasets.balance import DataResample
 from basetrainer.errors import UnknownNameError
 
 sizes = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 30), min_size=1)

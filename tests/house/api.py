@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,13 @@ def public() -> dict[str, Any]:
     """Return what is public, by its path."""
     found = {f"basetrainer.{name}": getattr(basetrainer, name) for name in basetrainer.__all__}
     for path in OLD_PATHS.split():
-        module = importlib.import_module(f"basetrainer.{path}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of old paths
+            module = importlib.import_module(f"basetrainer.{path}")
         ours = {
             name: value
             for name, value in vars(module).items()
-            if getattr(value, "__module__", "").startswith("basetrainer") and callable(value)
+            if re.match(r"basetrainer\.[a-z]", getattr(value, "__module__", "")) and callable(value)
         }
         # What a module imports for itself does not count, unless it is there to re-export.
         own = {name: one for name, one in ours.items() if one.__module__ == module.__name__}

@@ -94,7 +94,7 @@ def test_the_metadata_is_complete(dist):
         assert f"\n{line}" in text
     assert "Requires-Python: >=3.10" in text
     extras = set(re.findall(r"^Provides-Extra: (\w+)$", text, re.M))
-    assert extras == {"dev", "example", "export", "plots", "prune", "timm"}
+    assert extras == {"dev", "docs", "example", "export", "plots", "prune", "timm"}
 
 
 DECLARED = """

@@ -12,15 +12,22 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Subset
+from torchvision import transforms
+from torchvision.datasets import folder
+from torchvision.transforms import v2
 
 import basetrainer as bt
 from basetrainer.__main__ import main
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.callbacks.preparation import preparation_of
 from basetrainer.checkpoint.sidecar import NAME, Sidecar
 from basetrainer.datasets.build_datasets import open_dataset
+from basetrainer.datasets.decode import read_tensor
 from basetrainer.datasets.digits import write_digits
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.inference.load_model import prepare
 from basetrainer.utils import setup_config
 from tests.tiny import TinyTrainer
 
@@ -176,7 +183,7 @@ def test_a_network_of_the_users_own_is_given_to_load_model(tmp_path):
     assert loaded.class_name(2) == "2"
     assert loaded.logits(torch.ones(2, 3)).shape == (2, 3)
     Path("a.png").touch()
-    with pytest.raises(ConfigError, match="does not say the size of its images"):
+    with pytest.raises(ConfigError, match="prepared its test images is not known"):
         next(loaded.predict(["a.png"]))
     with pytest.raises(CheckpointError, match="does not fit Linear"):
         bt.load_model(run, nn.Linear(2, 3))
@@ -217,3 +224,44 @@ def test_images_that_are_not_there_and_runs_without_test_data_say_so(trained, tm
         assert "Name it with --data" in capsys.readouterr().err
     finally:
         (run / "aside.yaml").rename(run / "setup_config.yaml")
+
+
+@pytest.mark.parametrize("generation", ["first", "second"])
+def test_images_prepared_by_torchvision_are_prepared_so_again(tmp_path, trained, generation):
+    run, figures = trained
+    if generation == "first":
+        to_unit: list[Any] = [transforms.ToTensor()]
+        kinds: Any = transforms
+    else:
+        to_unit = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+        kinds = v2
+    steps = [kinds.Resize((32, 40)), kinds.CenterCrop(28), *to_unit]
+    compose = kinds.Compose([*steps, kinds.Normalize([0.4, 0.5, 0.6], [0.2, 0.3, 0.2])])
+    images = folder.ImageFolder(figures["images"], compose)
+    found = preparation_of(DataLoader(Subset(images, range(4)), 2), {}, [64, 64])
+    assert found is not None
+    assert found.input_size == [28, 28]
+    sidecar, _ = Sidecar.read(run)
+    made = dataclasses.replace(sidecar, **dataclasses.asdict(found))
+    path, _ = images.samples[0]
+    chain = prepare(made)
+    assert chain is not None
+    again = chain(read_tensor(path))
+    assert again.shape == (3, 28, 28)
+    torch.testing.assert_close(again, images[0][0], rtol=0, atol=2 / 255 / 0.2)
+
+
+def test_a_transform_of_the_users_own_is_not_guessed_but_can_be_given(trained):
+    run, figures = trained
+    own = [transforms.Resize((32, 32)), transforms.Grayscale(3), transforms.ToTensor()]
+    images = folder.ImageFolder(figures["images"], transforms.Compose(own))
+    assert preparation_of(DataLoader(images), {}, [32, 32]) is None
+    no_unit = folder.ImageFolder(figures["images"], transforms.Resize((32, 32)))
+    assert preparation_of(DataLoader(no_unit), {}, [32, 32]) is None
+    by_name = open_dataset(figures["images"], get_transforms(["center_crop"], [24, 24]))
+    found = preparation_of(DataLoader(by_name), {}, [24, 24])
+    assert found is not None
+    assert found.transform == [{"center_crop": {"size": [24, 24]}}]
+    loaded = bt.load_model(run, device="cpu", transform=transforms.Compose(own))
+    (one,) = loaded.predict([images.samples[0][0]])
+    assert one.classes[0] in loaded.class_names

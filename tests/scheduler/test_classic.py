@@ -152,6 +152,7 @@ OLD_DOORS = {
 
 
 @pytest.mark.parametrize(("name", "signature"), list(OLD_DOORS.items()))
+@pytest.mark.filterwarnings("ignore:basetrainer.* is an old path:DeprecationWarning")
 def test_the_old_classes_are_where_they_were_with_their_signatures(
     name: str, signature: str
 ) -> None:
@@ -164,6 +165,7 @@ def test_the_old_classes_are_where_they_were_with_their_signatures(
     assert str(inspect.Signature(parameters)) == signature
 
 
+@pytest.mark.filterwarnings("ignore:basetrainer.* is an old path:DeprecationWarning")
 def test_the_old_cosine_is_behind_the_same_door() -> None:
     module = importlib.import_module("basetrainer.scheduler.CosineAnnealingLR")
     assert module.CosineLR is classic.CosineLR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from basetrainer.errors import ConfigError
-from basetrainer.scheduler.MultiStepValue import MultiStepValue
+from basetrainer.scheduler.step_value import MultiStepValue
 
 
 def values(value: MultiStepValue, epochs: int) -> list[float]:
