@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,8 @@ def test_processes_are_told_from_dead_ones():
 
 def test_a_lock_that_another_run_took_in_the_meantime_stays_its(tmp_path, monkeypatch):
     write(tmp_path, host=platform.node(), pid=dead_process(), process_start="1")
-    other = {"host": platform.node(), "pid": os.getpid(), "process_start": start_of(os.getpid())}
+    me = os.getpid()
+    other: Any = {"host": platform.node(), "pid": me, "process_start": start_of(me)}
 
     def is_dead(holder: object, age: float) -> bool:
         write(tmp_path, **other)  # the other run was quicker, right after we looked
