@@ -115,8 +115,9 @@ class Environment:
         self._work.mkdir()
         subprocess.run([sys.executable, "-m", "venv", self._root], check=True)
         self.python = self._root / "bin" / "python"
-        (site,) = self._root.glob("lib/python*/site-packages")
-        self._site = site
+        self._hook = folder / "hook"  # on the path of programs, not of pip
+        self._hook.mkdir()
+        (self._hook / "sitecustomize.py").write_text(NO_SOCKETS)
 
     def install(self, requirement: str) -> float:
         """Install one requirement in one command, and return the seconds."""
@@ -124,12 +125,12 @@ class Environment:
         options = ["--quiet", "--no-cache-dir", "--disable-pip-version-check"]
         command = [str(self.python), "-m", "pip", "install", *options, requirement]
         subprocess.run(command, check=True)
-        (self._site / "sitecustomize.py").write_text(NO_SOCKETS)
         return perf_counter() - begin
 
     def run(self, program: str) -> subprocess.CompletedProcess[str]:
         """Run a program without sockets, far from this clone."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        environ["PYTHONPATH"] = str(self._hook)
         command = [*_without_network(), str(self.python), "-c", program]
         return subprocess.run(
             command, capture_output=True, text=True, cwd=self._work, env=environ, timeout=600

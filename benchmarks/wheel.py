@@ -45,7 +45,7 @@ def build_wheel(folder: Path) -> Path:
 
 def main() -> None:
     """Build the wheel, and print the table."""
-    rooms, plain, bare = Counter[str](), 0, 0
+    rooms, plain, bare, texts = Counter[str](), 0, 0, list[str]()
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
         size = wheel.stat().st_size
@@ -55,6 +55,7 @@ def main() -> None:
                 rooms[parts[1] if len(parts) > 2 else parts[0]] += entry.compress_size
                 if entry.filename.endswith(".py"):
                     text = file.read(entry).decode()
+                    texts.append(text)
                     plain += deflated(text) - deflated(stripped(text, docstrings=False))
                     bare += deflated(text) - deflated(stripped(text, docstrings=True))
             count = len(file.namelist())
@@ -65,6 +66,9 @@ def main() -> None:
     print(f"{size / 1e3:8.1f} kB  in all")
     print(f"{(size - plain) / 1e3:8.1f} kB  without comments and blank lines")
     print(f"{(size - bare) / 1e3:8.1f} kB  without docstrings as well")
+    print(f"{deflated(''.join(texts)) / 1e3:8.1f} kB  the modules as one file")
+    bare_texts = [stripped(text, docstrings=True) for text in texts]
+    print(f"{deflated(''.join(bare_texts)) / 1e3:8.1f} kB  that without docstrings and comments")
 
 
 if __name__ == "__main__":

@@ -108,6 +108,23 @@ def test_nan_is_never_best(tmp_path):
     assert run(tmp_path, [nan, 1.0, nan, 0.5], start_save=0) == ["best_model_001_1.0000.pth"]
 
 
+class Poison(Callback):
+    """Makes the weights NaN after the last epoch's training; a figure may not show it."""
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        assert self.engine is not None
+        if self.engine.epoch == 1:
+            self.engine.model.weight.data.fill_(float("nan"))
+
+
+def test_weights_of_nan_are_never_best_whatever_their_figure(tmp_path, caplog):
+    trainer = Saving(tmp_path, [0.5, 1.0], start_save=0)
+    trainer.callbacks = [Poison(), *trainer.callbacks]
+    trainer.run()
+    assert [path.name for path in tmp_path.glob("best_*.pth")] == ["best_model_000_0.5000.pth"]
+    assert "epoch 1 is not the best: its weights are NaN or infinite" in caplog.text
+
+
 def test_best_save_waits_for_its_epoch(tmp_path):
     names = run(tmp_path, [9.0, 1.0, 2.0], start_save=0, best_save=1)
     assert names == ["best_model_002_2.0000.pth"]
@@ -204,6 +221,8 @@ def test_resume_model_takes_weights_alone_and_says_what_is_wrong(tmp_path):
     assert trainer.saver.resume_model(trainer.model, None, None)[2] == 0
     with pytest.raises(ConfigError, match="absent"):
         trainer.saver.resume_model(trainer.model, None, tmp_path / "absent.pth")
+    with pytest.raises(CheckpointError, match=r"weight.*\(3, 3\)|weight.*shape"):
+        trainer.saver.resume_model(nn.Linear(3, 5), None, best)
     best.write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match="cannot be read as"):
         trainer.saver.resume_model(trainer.model, None, best)

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from basetrainer.checkpoint import run_lock
 from basetrainer.checkpoint.run_lock import NAME, STALE, RunLock
 from basetrainer.errors import ConfigError
 from basetrainer.utils.posix import is_alive, start_of
@@ -93,3 +95,48 @@ def test_processes_are_told_from_dead_ones():
     if sys.platform == "linux":
         assert start_of(os.getpid()).isdigit()
         assert start_of(dead_process()) == ""
+
+
+def test_a_lock_that_another_run_took_in_the_meantime_stays_its(tmp_path, monkeypatch):
+    write(tmp_path, host=platform.node(), pid=dead_process(), process_start="1")
+    me = os.getpid()
+    other: Any = {"host": platform.node(), "pid": me, "process_start": start_of(me)}
+
+    def is_dead(holder: object, age: float) -> bool:
+        write(tmp_path, **other)  # the other run was quicker, right after we looked
+        return False
+
+    monkeypatch.setattr(run_lock, "_lives", is_dead)
+    with pytest.raises(ConfigError, match=f"process {os.getpid()} on "):
+        RunLock(tmp_path).acquire()
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert json.loads((tmp_path / NAME).read_text()) == {"since": "then", **other}
+
+
+def test_two_runs_that_keep_taking_it_from_each_other_end(tmp_path, monkeypatch):
+    path = write(tmp_path, host=platform.node(), pid=dead_process(), process_start="1")
+
+    def is_dead(holder: object, age: float) -> bool:
+        path.unlink()  # the other run has put the dead one's away, and ours comes too late
+        return False
+
+    def comes_back(self: RunLock) -> None:
+        take_over(self)
+        write(tmp_path, host=platform.node(), pid=dead_process(), process_start="1")
+
+    take_over = RunLock._take_over
+    monkeypatch.setattr(run_lock, "_lives", is_dead)
+    monkeypatch.setattr(RunLock, "_take_over", comes_back)
+    with pytest.raises(ConfigError, match="Start one of them"):
+        RunLock(tmp_path).acquire()
+
+
+def test_a_folder_that_was_deleted_under_a_run_is_no_reason_to_fail(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lock = RunLock(folder)
+    lock.acquire()
+    (folder / NAME).unlink()
+    folder.rmdir()
+    lock.release()
+    assert not folder.exists()

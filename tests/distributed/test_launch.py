@@ -365,6 +365,7 @@ def test_in_a_notebook_it_is_an_exception(monkeypatch):
     [
         ({"main_func": lambda: None}, "top level of a file"),
         ({"dist_url": "nowhere"}, "tcp://127.0.0.1:28661"),
+        ({"dist_url": "tcp://here:port"}, "'tcp://here:port' must look like"),
         ({"num_machines": 2}, "need an address"),
         ({"machine_rank": 1}, "machine_rank: 1"),
     ],

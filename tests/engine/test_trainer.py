@@ -55,9 +55,15 @@ def test_builders_are_called_in_order_with_the_keyword_arguments():
     assert all(kwargs == {"extra": 1} for _, kwargs in order)
 
 
-def test_a_missing_builder_says_what_to_write():
-    with pytest.raises(NotImplementedError, match=r"implement build_train_loader\(self, cfg"):
-        EngineTrainer({}).build({})
+@pytest.mark.parametrize(
+    "name", ["train_loader", "test_loader", "model", "criterion", "optimizer", "callbacks"]
+)
+def test_a_missing_builder_says_what_to_write(name):
+    kind: Any = type(
+        "Half", (TinyTrainer,), {f"build_{name}": getattr(EngineTrainer, f"build_{name}")}
+    )
+    with pytest.raises(NotImplementedError, match=rf"implement build_{name}\(self, cfg"):
+        kind({"progress": False})
 
 
 def test_counters_and_attributes_are_those_of_old(tiny):

@@ -14,6 +14,7 @@ from basetrainer.utils.file_utils import (
     get_time,
     remove_prefix_files,
     write_atomically,
+    write_or_warn,
 )
 
 
@@ -145,3 +146,11 @@ def test_an_error_without_a_number_names_the_file_too(tmp_path):
 def test_a_missing_folder_is_told_from_other_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent/weights\.pth"):
         write_atomically(tmp_path / "absent" / "weights.pth", lambda file: file.write(b""))
+
+
+def test_what_is_told_beside_a_training_is_a_warning_where_it_cannot_be_written(tmp_path, caplog):
+    assert write_or_warn(tmp_path / "exit.json", "{}")
+    assert not write_or_warn(tmp_path / "absent" / "exit.json", "{}")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert str(tmp_path / "absent" / "exit.json") in record.getMessage()
