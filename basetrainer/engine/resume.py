@@ -148,7 +148,7 @@ def check_changes(origin: Origin, engine: Engine) -> bool:
     then = origin.manifest.fingerprint
     shaping += [
         f"the training data's {key}: {old} then, {new} now"
-        for key, new in (*now["data"].items(), ("global_batch", now["global_batch"]))
+        for key, new in {"global_batch": now["global_batch"], **now["data"]}.items()
         if (old := then.get("data", {}).get(key, then.get(key))) != new
     ]
     if shaping and origin.is_own:
