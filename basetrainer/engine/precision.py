@@ -59,10 +59,14 @@ def speed_line(
     else:
         precision = config.amp or ""
     chosen = [f"amp {'auto: ' if is_auto else ''}{precision}"] if precision else []
-    chosen += [
-        name for name in ("channels_last", "keep_memory", "compile") if getattr(config, name)
-    ]
+    switches = {
+        "channels_last": config.channels_last,
+        "keep_memory": config.keep_memory and device.type == "cpu",
+        "compile": config.compile,
+    }
+    chosen += [name for name, is_on in switches.items() if is_on]
     if not chosen:
         return ""
-    fused = [type(one).__name__ for one in optimizers if one.defaults.get("fused")]
+    # What only looks like an optimizer of torch's need not have defaults.
+    fused = [type(one).__name__ for one in optimizers if getattr(one, "defaults", {}).get("fused")]
     return "; ".join([*chosen, *(f"fused {name}" for name in fused)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,7 +70,8 @@ class EngineTrainer(Engine):
         if self.device.type != "cpu":
             torch.accelerator.set_device_index(self.device)
         elif self.config.keep_memory:
-            keep_freed_memory()
+            # Not every system can; what is told of the run goes by this.
+            self.config = dataclasses.replace(self.config, keep_memory=keep_freed_memory())
         set_env_random_seed(self.config.seed)
 
     def build(self, cfg: Any, **kwargs: Any) -> None:

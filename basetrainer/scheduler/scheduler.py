@@ -147,6 +147,7 @@ def _ratios(optimizer: Optimizer) -> list[float]:
         if "initial_lr" not in group:
             group["initial_lr"] = float(group["lr"])
     initial = [float(group["initial_lr"]) for group in optimizer.param_groups]
-    default = float(optimizer.defaults.get("lr", 0.0))
+    # What only looks like an optimizer of torch's need not have defaults.
+    default = float(getattr(optimizer, "defaults", {}).get("lr", 0.0))
     reference = default if default in initial else max(initial)
     return [lr / reference if reference > 0 else 1.0 for lr in initial]

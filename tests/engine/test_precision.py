@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from basetrainer.engine import precision
 from basetrainer.engine import trainer as trainer_module
 from basetrainer.engine.config import EngineConfig
-from basetrainer.engine.precision import bf16_unit, effective
+from basetrainer.engine.precision import bf16_unit, effective, speed_line
 from tests.tiny import TinyTrainer
 
 QUIET = {"num_epochs": 1, "progress": False}
@@ -98,10 +99,36 @@ def test_auto_trains_as_what_it_stands_for(monkeypatch):
         assert torch.equal(one, other)
 
 
-def test_keep_memory_is_asked_for_on_a_cpu_only_when_it_is_set(monkeypatch):
+@pytest.mark.parametrize("can", [True, False])
+def test_keep_memory_is_asked_for_only_when_it_is_set_and_told_only_if_it_is_kept(
+    caplog, monkeypatch, can
+):
     asked = []
-    monkeypatch.setattr(trainer_module, "keep_freed_memory", lambda: asked.append(1))
-    TinyTrainer(QUIET)
+
+    def keep():
+        asked.append(1)
+        return can
+
+    monkeypatch.setattr(trainer_module, "keep_freed_memory", keep)
+    assert said(caplog) == []
     assert not asked
-    TinyTrainer({**QUIET, "keep_memory": True})
+    assert said(caplog, keep_memory=True) == (["speed   : keep_memory"] if can else [])
     assert asked
+
+
+def test_keep_memory_is_not_told_of_an_accelerator(monkeypatch):
+    monkeypatch.setattr(precision, "bf16_unit", lambda device: "")
+    config = EngineConfig(keep_memory=True)
+    assert speed_line(None, config, torch.device("cuda"), []) == ""
+
+
+def test_an_optimizer_that_is_not_torchs_is_not_asked_for_its_defaults(caplog):
+    class Foreign(TinyTrainer):
+        def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
+            optimizer = super().build_optimizer(cfg, **kwargs)
+            parts = ("param_groups", "step", "zero_grad")
+            return SimpleNamespace(**{name: getattr(optimizer, name) for name in parts})
+
+    caplog.set_level(logging.INFO)
+    Foreign({**QUIET, "channels_last": True})
+    assert "speed   : channels_last" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +52,11 @@ def test_every_batch_trains_with_the_learning_rate_of_its_time() -> None:
     expected = [[0.1 * (1 - t / 3) for t in row] for row in times]
     for row, right in zip(run(scheduler, 3, 4), expected, strict=True):
         assert row == pytest.approx(right)
+
+
+def test_what_only_looks_like_an_optimizer_needs_no_defaults() -> None:
+    optimizer: Any = SimpleNamespace(param_groups=[{"params": [weight()], "lr": 0.1}])
+    assert run(linear(optimizer), 1, 4)[0][0] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
