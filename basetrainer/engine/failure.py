@@ -18,7 +18,7 @@ from basetrainer.data.workers import worker_error
 from basetrainer.engine.exit_file import write_exit_file
 from basetrainer.engine.frames import shorten
 from basetrainer.engine.notes import is_lost_peer
-from basetrainer.engine.position import place_of
+from basetrainer.engine.position import is_testing, place_of
 from basetrainer.engine.watch import watched
 from basetrainer.errors import BaseTrainerError, OutOfMemoryError, UsageError, first_line
 
@@ -32,6 +32,10 @@ _MIB = 1 << 20
 _INFERENCE = (
     "{error}. A tensor that an evaluation made is trained with, or changed: the model, the loss or "
     "a callback has kept it. Make it in the constructor, or set inference_mode: False."
+)
+_NO_GRADIENTS = (
+    "{error}. Test steps run in torch.inference_mode, where even torch.enable_grad() gives no "
+    "gradients. To compute some in one, use torch.enable_grad() and set inference_mode: False."
 )
 
 
@@ -82,14 +86,16 @@ def explained(error: BaseException, engine: Engine) -> BaseException:
 
     Running out of memory becomes an :class:`~basetrainer.errors.OutOfMemoryError` that says what
     holds the memory and what to try, the death of a loader worker a
-    :class:`~basetrainer.errors.LoaderError`, training with what an evaluation left a
-    :class:`~basetrainer.errors.UsageError`; everything else stays itself. If torch raised it, a
-    second note has the batch, and what the network makes of it.
+    :class:`~basetrainer.errors.LoaderError`, training with what an evaluation left, or asking for
+    gradients in one, a :class:`~basetrainer.errors.UsageError`; everything else stays itself. If
+    torch raised it, a second note has the batch, and what the network makes of it.
     """
     if _is_out_of_memory(error):
         error = OutOfMemoryError(_memory_message(error, engine))
     elif isinstance(error, RuntimeError) and "nference tensor" in str(error):
         error = UsageError(_INFERENCE.format(error=first_line(error)))
+    elif _misses_gradients(error, engine):
+        error = UsageError(_NO_GRADIENTS.format(error=first_line(error)))
     elif not isinstance(error, BaseTrainerError):
         # Torch's handler of SIGCHLD raises wherever the main process is.
         error = worker_error(error) or error
@@ -113,6 +119,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and bool(_CPU_IS_FULL.search(str(error)))
+
+
+def _misses_gradients(error: BaseException, engine: Engine) -> bool:
+    """Whether a test step asked for the gradients that inference mode does not keep."""
+    is_asking = isinstance(error, RuntimeError) and "not require grad" in str(error)
+    return is_asking and engine.config.inference_mode and is_testing(engine)
 
 
 def _memory_message(error: BaseException, engine: Engine) -> str:

@@ -32,11 +32,16 @@ class Position:
         self.epoch, self.step, self.update = state["epoch"], state["step"], state["update"]
 
 
+def is_testing(engine: Engine) -> bool:
+    """Whether a run is among its test steps."""
+    return engine.last_hook in ("on_test_begin", "on_test_summary")
+
+
 def place_of(engine: Engine) -> str:
     """Return where a run is, in words such as ``epoch 3, step 17``."""
     position = engine.position
     if position.epoch > engine.epoch:
         return f"the end of epoch {engine.epoch}"
-    if engine.last_hook in ("on_test_begin", "on_test_summary"):
+    if is_testing(engine):
         return f"epoch {engine.epoch}, test step {engine.test_step}"
     return f"epoch {engine.epoch}, step {position.step}"

@@ -75,6 +75,35 @@ def test_a_model_that_keeps_tensors_of_an_evaluation_is_explained_and_can_switch
     TinyTrainer({**QUIET, "inference_mode": False}, model=Keeping()).run()
 
 
+class Penalised(TinyTrainer):
+    """Adds the size of the gradient of the inputs to the loss, in evaluation too."""
+
+    def run_step(self, inputs: Any) -> tuple[Any, Any]:
+        with torch.enable_grad():
+            points = inputs[0].clone().requires_grad_()
+            outputs = self.model(points)
+            (slope,) = torch.autograd.grad(outputs.sum(), points, create_graph=self.model.training)
+        return outputs, self.criterion(outputs, inputs[1]) + slope.square().mean()
+
+
+def test_a_test_step_that_needs_gradients_is_told_how_to_get_them():
+    with pytest.raises(UsageError, match=r"not require grad.*set inference_mode: False"):
+        Penalised(QUIET, [LossesRecorder()]).run()
+    logs = Penalised({**QUIET, "inference_mode": False}, [LossesRecorder()]).run()
+    assert logs["test"]["loss"] > 0
+
+
+def test_a_training_step_without_gradients_is_not_told_of_inference_mode():
+    class Detached(TinyTrainer):
+        def run_step(self, inputs: Any) -> tuple[Any, Any]:
+            outputs, loss = super().run_step(inputs)
+            return outputs, loss.detach()
+
+    with pytest.raises(Exception, match="grad") as caught:
+        Detached(QUIET).run()
+    assert "inference_mode" not in str(caught.value)
+
+
 class Remembers(Dataset[Any]):
     """Keeps every sample that it has made, for training and evaluation alike."""
 
