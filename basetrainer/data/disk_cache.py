@@ -84,8 +84,8 @@ def cache_images(
     Args:
         dataset: Gets :attr:`~basetrainer.datasets.image_dataset.ImageDataset.cache`.
         cache: "disk", or None to change nothing.
-        folder: Where the files go, a folder for each set of images and steps; never into that of
-            the images unless it is given.
+        folder: Where the files go, a folder for each source, root of its paths and steps; never
+            into that of the images unless it is given.
         size: Pixels of the shorter side of images kept before a random crop; 0 keeps them as they
             are, None is twice the side of a crop that is resized, and as they are for others.
 
@@ -132,10 +132,15 @@ def _opened(dataset: ImageDataset, folder: Path, steps: FixedSteps) -> PixelFile
 
 
 def _folder_name(dataset: ImageDataset, steps: FixedSteps) -> str:
-    """Return a name for these sources and steps, the same in every run."""
-    sources = [str(Path(source).resolve()) for source in dataset.index.sources]
-    digest = hashlib.sha256("\0".join([*sources, steps.name]).encode()).hexdigest()
-    return f"{Path(sources[0]).stem}-{digest[:12]}"
+    """Return a name for these images and steps, the same in every run.
+
+    One list may name other images below another root; those it names now are not in it, so that a
+    list that grows does not leave its old files behind.
+    """
+    index = dataset.index
+    places = [str(Path(one).resolve()) for one in (*index.sources, *index.roots)]
+    digest = hashlib.sha256("\0".join([*places, steps.name]).encode()).hexdigest()
+    return f"{Path(places[0]).stem}-{digest[:12]}"
 
 
 def _looked_at(dataset: ImageDataset) -> tuple[str, Table]:

@@ -131,6 +131,11 @@ class ImageIndex(LazySequence[Sample]):
         return tuple(part.source for part in self._parts)
 
     @property
+    def roots(self) -> tuple[str, ...]:
+        """The folder that the relative paths of each source start from."""
+        return tuple(part.paths.root for part in self._parts)
+
+    @property
     def paths(self) -> Sequence[str]:
         """The paths alone."""
         return _Paths(self)

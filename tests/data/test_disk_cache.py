@@ -24,6 +24,7 @@ from basetrainer.data.disk_cache import cache_images
 from basetrainer.data.loader import build_dataloader
 from basetrainer.data.pixel_file import PixelFile
 from basetrainer.datasets import decode
+from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.image_folder import ImageFolder
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.errors import ConfigError, DataError, LoaderError, StorageError
@@ -134,6 +135,26 @@ def test_another_size_is_another_file(folder, tmp_path):
     for size in (8, 12):
         cache_images(ImageFolder(folder, get_transforms("resize", size)), folder=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_one_list_below_two_roots_is_two_files(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "list.txt").write_text("a.png 0\nb.png 1\n")
+    for root, color in (("small", 10), ("large", 200)):
+        for name in ("a.png", "b.png"):
+            (tmp_path / root).mkdir(exist_ok=True)
+            Image.new("RGB", (9, 9), (color, 0, 0)).save(tmp_path / root / name)
+
+    def opened(root: str) -> Any:
+        data = open_dataset(tmp_path / "list.txt", root=tmp_path / root)
+        return cache_images(data, folder=tmp_path / "cache")
+
+    small, large = opened("small"), opened("large")
+    late = pickle.loads(pickle.dumps(small))  # a worker that starts later
+    assert [int(one[0][0].max()) for one in (late, large)] == [10, 200]
+    caplog.clear()
+    opened("small")
+    assert "built in" not in caplog.text
 
 
 def rewritten(path: Path) -> None:
