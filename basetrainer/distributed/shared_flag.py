@@ -33,7 +33,7 @@ class SharedFlag:
         if self._context.world_size == 1:
             return mine
         raised = self._finish()
-        self._box = torch.tensor([mine], dtype=torch.int32, device=self._device())
+        self._box = self._boxed(mine)
         self._work = dist.all_reduce(self._box, op=dist.ReduceOp.MAX, async_op=True)
         return raised
 
@@ -41,7 +41,7 @@ class SharedFlag:
         """Return the highest level of any rank now, waiting for all; every rank must call it."""
         if self._context.world_size == 1:
             return mine
-        box = torch.tensor([max(mine, self._finish())], dtype=torch.int32, device=self._device())
+        box = self._boxed(max(mine, self._finish()))
         dist.all_reduce(box, op=dist.ReduceOp.MAX)
         return int(box.item())
 
@@ -69,7 +69,8 @@ class SharedFlag:
         self._work = None
         return int(self._box.item())
 
-    def _device(self) -> torch.device:
-        """The CPU if the group can reduce there: reading it then costs no device a sync."""
+    def _boxed(self, level: int) -> torch.Tensor:
+        """Return it on the CPU if the group can reduce there: reading it then syncs no device."""
         has_cpu = "cpu:" in str(dist.get_backend_config())
-        return torch.device("cpu") if has_cpu else self._context.device
+        device = torch.device("cpu") if has_cpu else self._context.device
+        return torch.full((1,), level, dtype=torch.int32, device=device)

@@ -149,7 +149,8 @@ class Updater:
             if weight not in (0.0, 1.0):
                 torch._foreach_div_(gradients, weight)
             return
-        mine = torch.tensor(weight, dtype=torch.float64, device=self._context.device)
+        # Filled on the device: torch.tensor() would copy from the host, and wait for it.
+        mine = torch.full((), weight, dtype=torch.float64, device=self._context.device)
         everything = self._context.sum(mine)
         # Gradients were averaged over the ranks: their sum is world_size times that.
         scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
