@@ -126,14 +126,21 @@ class EpochLoader(DataLoader[Any], Placed):
         return self._made_here()
 
     def _made_here(self) -> Iterator[Any]:
-        """Yield the batches of a map-style dataset as torch's iterator does in this process.
+        """Return the batches of a map-style dataset as torch's iterator does in this process.
 
-        Torch's enters a profiler range for each batch, which costs more than handing one out.
+        Torch's enters a profiler range for each batch, which costs more than handing one out. As
+        with torch's, the pass goes on with the next batch if one fails.
         """
         dataset, collate = self.dataset, self.collate_fn
         whole: Any = getattr(dataset, "__getitems__", None)
-        for indices in self._batches:
-            yield collate(whole(indices) if whole else [dataset[index] for index in indices])
+
+        def batch(indices: Any) -> Any:
+            try:
+                return collate(whole(indices) if whole else [dataset[index] for index in indices])
+            except StopIteration as error:  # it would pass for the end of the epoch
+                raise RuntimeError("a sample of the dataset raised StopIteration") from error
+
+        return map(batch, self._batches)
 
     def _by_workers(self) -> Any:
         if self._iterator is not None and self._is_outdated():

@@ -55,6 +55,37 @@ def test_a_start_in_the_middle_makes_nothing_twice(step):
     assert [batch.tolist() for batch in loader] == whole
 
 
+class Faulty(Dataset[int]):
+    """Numbers, of which one cannot be had."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> int:
+        if index == 2:
+            raise self.error
+        return index
+
+
+def test_a_pass_goes_on_after_a_batch_that_failed_as_torchs_does():
+    data = Faulty(OSError("mine"))
+    for loader in (DataLoader(data, 2), build_dataloader(data, 2, 0, shuffle=False)):
+        batches = iter(loader)
+        assert next(batches).tolist() == [0, 1]
+        with pytest.raises(OSError, match="mine"):
+            next(batches)
+        assert [one.tolist() for one in batches] == [[4, 5]]
+
+
+def test_a_sample_that_raises_stop_iteration_does_not_end_the_epoch_in_silence():
+    loader = build_dataloader(Faulty(StopIteration()), 2, 0, shuffle=False)
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        list(loader)
+
+
 def test_a_position_holds_for_one_pass_only():
     loader = build_dataloader(tiny_data(), 4, 0)
     set_position(loader, 0, 2)
