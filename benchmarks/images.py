@@ -8,8 +8,8 @@ ResNet-18 on generated JPEGs of 96x96 pixels, resized to 64x64 and flipped at ra
 By hand is what an expert writes with torch and torchvision alone: ImageFolder, the transforms of
 torchvision, a DataLoader whose workers live on, SGD, the mean loss and accuracy of the epoch. All
 take turns; every figure is the wall time of a whole epoch after one that warms up. Each side proves
-that it saw every image of the epoch once. Trainings run in processes of their own, since how memory
-is kept is a setting of the process.
+that it saw as many images of each class as there are. Trainings run in processes of their own,
+since how memory is kept is a setting of the process.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def our_data(folder: Path, cache: Path | None) -> tuple[ImageDataset, Normalize]
 
 
 def check(labels: list[Tensor], folder: Path) -> None:
-    """Stop unless the labels are those of every image once."""
+    """Stop unless there were as many labels of each class as there are images of it."""
     seen = torch.cat(labels).bincount(minlength=CLASSES).tolist()
     there = [sum(1 for _ in one.iterdir()) for one in folder.iterdir()]
     if sorted(seen) != sorted(there):

@@ -14,6 +14,12 @@ from basetrainer.engine.losses import named_losses
 from basetrainer.errors import NonFiniteError
 from basetrainer.utils.meters import ScalarHistory
 
+_MOST = 1 << 12
+"""How many losses are held before they are looked at without a log point."""
+
+Bad: TypeAlias = tuple[int, int, str, float]
+"""Epoch, step, name and value of a loss."""
+
 Place: TypeAlias = tuple[int, int, "float | Tensor"]
 """Epoch, step, and over how many things the loss was averaged."""
 
@@ -37,16 +43,19 @@ class NonFiniteGuard:
         self.seconds = 0.0
         self._context = context or DistContext()
         self._held: dict[str, tuple[list[Place], ScalarHistory]] = {}
+        self._bad: Bad | None = None  # the first one among losses that were held and forgotten
 
     def watch(self, losses: Any, count: float | Tensor, epoch: int, step: int) -> None:
         """Hold one step's losses; one averaged over nothing (count 0) may be NaN."""
-        place = epoch, step, count
+        place, held = (epoch, step, count), None
         for name, value in named_losses(losses):
             held = self._held.get(name)
             if held is None:
                 held = self._held[name] = [], ScalarHistory()
             held[0].append(place)
             held[1].append(value)
+        if held is not None and len(held[0]) >= _MOST:  # where log points are rare or none
+            self._bad = self._first_bad()
 
     def check(self) -> None:
         """Raise for the first bad step since the last check; every rank must call it.
@@ -56,6 +65,7 @@ class NonFiniteGuard:
                 mends.
         """
         context, mine = self._context, self._first_bad()
+        self._bad = None
         # One number is all that the ranks exchange while everything is well.
         if not context.sum(torch.tensor(int(mine is not None))):
             return
@@ -68,8 +78,8 @@ class NonFiniteGuard:
             f"on_nonfinite: skip leaves such updates out."
         )
 
-    def _first_bad(self) -> tuple[int, int, str, float] | None:
-        """Return epoch, step, name and value of this rank's first bad loss, and forget the rest."""
+    def _first_bad(self) -> Bad | None:
+        """Return this rank's first bad loss, and forget the rest."""
         held, self._held = self._held, {}
         begin = perf_counter()
         bad = [
@@ -80,4 +90,5 @@ class NonFiniteGuard:
         ]
         self.seconds += perf_counter() - begin
         self.num_checks += 1
-        return min(bad, key=lambda one: one[:2], default=None)
+        first = min(bad, key=lambda one: one[:2], default=None)
+        return self._bad or first

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch._C._autograd import _profiler_enabled
+from torch.autograd import profiler
 from torch.optim import Optimizer
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.optim import optimizer as torch_optimizer
+
+_HOOKS = tuple(
+    getattr(torch_optimizer, f"_global_optimizer_{when}_hooks", None) for when in ("pre", "post")
+)
+"""Hooks of all optimizers; None if torch keeps them elsewhere: then its wrapper stays."""
 
 
 class Stepper:
-    """Steps one optimizer and drops its gradients, at the least cost that changes nothing.
+    """Steps one optimizer and drops its gradients, at the least cost.
 
     torch wraps ``step`` and ``zero_grad`` of every optimizer into a range for profilers, and
     formats its name, whether or not anybody profiles: that is a sixth of a small step. Here
-    the wrapper is left out where it would do nothing: no profiler runs, no hook is registered, and
-    ``step`` and ``zero_grad`` are those that torch wrapped.
+    the ranges are left out while no profiler of torch's runs in this process, no hook is
+    registered, and ``step`` and ``zero_grad`` are those that torch wrapped. Observers that torch
+    has no flag for (``ExecutionTraceObserver`` alone, Kineto on demand) see no such range.
 
     Args:
         optimizer: The optimizer to step.
@@ -24,8 +30,8 @@ class Stepper:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self._unwrapped = _unwrapped_step(type(optimizer))
-        self._drops_by_hand = _has_plain_zero_grad(optimizer)
+        self._step = getattr(type(optimizer), "step", None)
+        self._unwrapped = _unwrapped(self._step)
 
     def step(self) -> None:
         """Change the weights, as ``optimizer.step()`` does."""
@@ -37,10 +43,12 @@ class Stepper:
 
     def drop_gradients(self) -> None:
         """Set the gradients to None, as ``optimizer.zero_grad()`` does."""
-        if not self._drops_by_hand:
-            self.optimizer.zero_grad()
+        optimizer = self.optimizer
+        is_plain = getattr(type(optimizer), "zero_grad", None) is Optimizer.zero_grad
+        if not is_plain or "zero_grad" in vars(optimizer) or profiler._is_profiler_enabled:
+            optimizer.zero_grad()
             return
-        for group in self.optimizer.param_groups:
+        for group in optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
@@ -49,22 +57,19 @@ class Stepper:
         optimizer = self.optimizer
         return bool(
             "step" in vars(optimizer)  # torch's schedulers replace it, to count
+            or type(optimizer).step is not self._step
             or optimizer._optimizer_step_pre_hooks
             or optimizer._optimizer_step_post_hooks
-            or _global_optimizer_pre_hooks
-            or _global_optimizer_post_hooks
-            or _profiler_enabled()
+            or _HOOKS[0]
+            or _HOOKS[1]
+            or profiler._is_profiler_enabled
         )
 
 
-def _unwrapped_step(kind: type[Optimizer]) -> Callable[[Optimizer], Any] | None:
+def _unwrapped(step: Any) -> Callable[[Optimizer], Any] | None:
     """Return what torch wrapped; None if ``step`` is not what torch's wrapper makes of one."""
+    if None in _HOOKS or not hasattr(profiler, "_is_profiler_enabled"):
+        return None
     wrapper = Optimizer.profile_hook_step(lambda: None)
-    step = getattr(kind, "step", None)
     is_torchs = getattr(step, "__code__", None) is getattr(wrapper, "__code__", object())
     return getattr(step, "__wrapped__", None) if is_torchs else None
-
-
-def _has_plain_zero_grad(optimizer: Optimizer) -> bool:
-    """Whether neither the optimizer's type nor itself overrides ``zero_grad``."""
-    return type(optimizer).zero_grad is Optimizer.zero_grad and "zero_grad" not in vars(optimizer)

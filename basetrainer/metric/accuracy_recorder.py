@@ -10,133 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from basetrainer._logs import Logs, Metrics
+from basetrainer._logs import Logs
 from basetrainer.callbacks.recorder import Recorder, Tally
-from basetrainer.distributed.context import DistContext
-from basetrainer.errors import ConfigError, UsageError
-from basetrainer.metric.functional import accuracy, confusion_counts, report, topk_hits
-from basetrainer.utils.batches import labels_of, logits_of
+from basetrainer.errors import ConfigError
+from basetrainer.metric.confusion_tally import ConfusionTally
+from basetrainer.metric.functional import accuracy, report
 from basetrainer.utils.file_utils import create_dir, write_or_warn
-from basetrainer.utils.meters import Copies
 from basetrainer.utils.monitor import Monitor
-
-_HELD_BYTES = 1 << 20
-"""How many bytes of outputs and labels are held before they are counted; a batch may have more."""
-
-_HELD_BATCHES = 64
-"""How many batches are held at most."""
-
-_MATRIX_CLASSES = 2048
-"""Up to how many classes there is a confusion matrix; it then takes 32 MiB."""
-
-
-class ConfusionTally(Tally):
-    """Hits and, unless there are too many classes, a confusion matrix.
-
-    Its cost does not depend on how many samples were seen. Small outputs are copied and held, and
-    counted together; nothing is read on the host before the figures are.
-    """
-
-    weighs = False
-
-    def __init__(self, indicator: str, topk: Sequence[int] = ()) -> None:
-        self.counts: Tensor | None = None  # samples, hits, hits among the first k
-        self.matrix: Tensor | None = None
-        self._topk = list(topk)
-        self._names = [indicator, *(f"{indicator}_top{k}" for k in topk)]
-        self._told: list[int] = []  # the counts when recent() was last called
-        self._held: tuple[Copies, Copies] | None = None  # logits, labels
-
-    def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
-        """Hold one batch's logits and labels."""
-        logits, labels = logits_of(outputs), labels_of(inputs)
-        if self.is_empty:
-            _check(logits, labels, self._topk)
-        if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
-            labels = labels.argmax(1)
-        # Copies: nobody else writes to them, and of a view they are its own numbers alone.
-        held = self._held
-        if held is None or not (held[1].suits(labels) and held[0].append(logits)):
-            held = self._make_room(logits, labels)
-            held[0].append(logits)
-        held[1].append(labels)
-
-    def _make_room(self, logits: Tensor, labels: Tensor) -> tuple[Copies, Copies]:
-        """Count what is held, and return what takes this batch."""
-        self.settle()
-        held = self._held
-        if held is None or not (held[0].suits(logits) and held[1].suits(labels)):
-            bytes_each = max(logits.nbytes + labels.nbytes, 1)
-            room = max(1, min(_HELD_BATCHES, _HELD_BYTES // bytes_each))
-            held = self._held = Copies(logits, room), Copies(labels, room)
-        return held
-
-    def settle(self) -> None:
-        """Count what is held."""
-        if self._held is None or not len(self._held[0]):
-            return
-        logits, labels = (one.take().flatten(0, 1) for one in self._held)
-        labels = labels.to(logits.device)
-        predicted, num_classes = logits.argmax(1), logits.shape[1]
-        hits = [predicted == labels, *topk_hits(logits, labels, self._topk)]
-        counts = torch.stack([one.sum() for one in ((labels >= 0), *hits)])
-        self.counts = counts if self.counts is None else self.counts + counts
-        if num_classes <= _MATRIX_CLASSES:
-            self.matrix = confusion_counts(predicted, labels, num_classes, self.matrix)
-
-    def reduce(self, context: DistContext) -> None:
-        """Add the counts of all ranks."""
-        self.settle()
-        size = max(context.gather(0 if self.matrix is None else len(self.matrix)))
-        if self.counts is None:  # a rank that had no batch
-            self.counts = torch.zeros(
-                1 + len(self._names), dtype=torch.int64, device=context.device
-            )
-        self.counts = context.sum(self.counts)
-        if size:
-            if self.matrix is None:
-                self.matrix = torch.zeros((size, size), dtype=torch.int64, device=context.device)
-            self.matrix = context.sum(self.matrix)
-
-    def take_in(self, other: Tally) -> None:
-        """Add the counts of another tally."""
-        if not isinstance(other, ConfusionTally) or other.counts is None:
-            return
-        self.counts = other.counts if self.counts is None else self.counts + other.counts
-        if other.matrix is not None:
-            self.matrix = other.matrix if self.matrix is None else self.matrix + other.matrix
-        told = zip(self._told, other._told, strict=True) if self._told else ()
-        self._told = [one + more for one, more in told] or list(other._told)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts, and those that were told."""
-        self.settle()
-        return {"counts": self.counts, "matrix": self.matrix, "told": list(self._told)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned."""
-        self.counts, self.matrix = state["counts"], state["matrix"]
-        self._told = list(state["told"])
-
-    def figures(self) -> Metrics:
-        """Return the accuracy in percent."""
-        self.settle()
-        return self._shares([0] if self.counts is None else self.counts.tolist())
-
-    def recent(self) -> Metrics:
-        """Return the accuracy of the samples since the last call."""
-        self.settle()
-        counts = [0] if self.counts is None else self.counts.tolist()
-        told, self._told = self._told or [0] * len(counts), counts
-        return self._shares([one - before for one, before in zip(counts, told, strict=True)])
-
-    def _shares(self, counts: Sequence[int]) -> Metrics:
-        total, *hits = counts
-        shares = [100.0 * one / total for one in hits] if total else []
-        return dict(zip(self._names, shares, strict=False))
 
 
 class AccuracyRecorder(Recorder):
@@ -257,30 +139,3 @@ class AccuracyRecorder(Recorder):
         if before is not None and before != path:
             before.unlink(missing_ok=True)
         self._kept[test_set] = path
-
-
-def _check(logits: Any, labels: Any, topk: Sequence[int]) -> None:
-    """Say what is wrong with the first batch."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UsageError(
-            f"AccuracyRecorder needs logits of shape (samples, classes) as outputs of run_step, "
-            f"but got {shape}."
-        )
-    are_shares = isinstance(labels, Tensor) and labels.shape == logits.shape
-    if are_shares and not ((labels.sum(1) - 1).abs() < 1e-2).all():  # half precision included
-        raise UsageError(
-            "AccuracyRecorder counts one class per sample, but these labels have several or none "
-            "(their rows do not sum to 1). Leave it out for data of several labels."
-        )
-    if not isinstance(labels, Tensor) or not (are_shares or labels.shape == logits.shape[:1]):
-        shape = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-        raise UsageError(
-            f"AccuracyRecorder needs one class index per sample, shape ({len(logits)},), as "
-            f"labels, but got {shape}."
-        )
-    if topk and max(topk) > logits.shape[1]:
-        raise UsageError(
-            f"AccuracyRecorder: topk={tuple(topk)} asks for the first {max(topk)} guesses, but "
-            f"there are only {logits.shape[1]} classes."
-        )

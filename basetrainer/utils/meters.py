@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 _CHUNK = 64
+_MOST = 1 << 12
+"""How many values a mean holds before it reads them by itself, where nobody else looks."""
 
 
 class Copies:
@@ -18,12 +20,12 @@ class Copies:
     That costs half of a clone each. Nothing is read on the host.
 
     Args:
-        like: A tensor of the shape and dtype of those to come, on the device that holds them.
+        like: A tensor of the shape, dtype and device of those to come.
         room: How many it takes.
     """
 
     def __init__(self, like: Tensor, room: int) -> None:
-        self._shape, self._dtype = like.shape, like.dtype
+        self._shape, self._dtype, self._device = like.shape, like.dtype, like.device
         with torch.inference_mode(False):  # it may outlive an evaluation
             self._buffer = torch.empty(room, *like.shape, dtype=like.dtype, device=like.device)
             self._places = self._buffer.unbind()
@@ -31,14 +33,24 @@ class Copies:
         self._number = 0
 
     def suits(self, value: Tensor) -> bool:
-        """Whether there is room for a tensor, and it has the shape and dtype of the others."""
+        """Whether there is room for a tensor, and it is like the others."""
         has_room = self._number < self._room
-        return has_room and value.dtype is self._dtype and value.shape == self._shape
+        return has_room and self.is_like(value)
+
+    def is_like(self, value: Tensor) -> bool:
+        """Whether a tensor has the shape, dtype and device of the others."""
+        is_like = value.dtype is self._dtype and value.shape == self._shape
+        return is_like and value.device == self._device
 
     def append(self, value: Tensor) -> bool:
-        """Copy a tensor if it suits, and return whether it did; from another device it is slow."""
-        number = self._number  # the conditions of suits(), without the call
-        if number == self._room or value.dtype is not self._dtype or value.shape != self._shape:
+        """Copy a tensor if it suits, and return whether it did."""
+        number = self._number
+        if (  # suits(), without the calls
+            number == self._room
+            or value.dtype is not self._dtype
+            or value.shape != self._shape
+            or value.device != self._device
+        ):
             return False
         self._places[number].copy_(value.detach() if value.requires_grad else value)
         self._number = number + 1
@@ -112,6 +124,8 @@ class Mean:
         """Hold one value and over how many things it was averaged (1 by default)."""
         self._values.append(value)
         self._weights.append(weight.detach().clone() if isinstance(weight, Tensor) else weight)
+        if len(self._weights) == _MOST:
+            self.settle()
 
     def settle(self) -> None:
         """Add what is held to the sums; this reads the device."""

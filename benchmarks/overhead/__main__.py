@@ -14,6 +14,7 @@ is run on the CPU by one thread; give it a quiet machine.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ STEPS = {"mlp": 2000, "cnn": 100}
 TURNS = 1
 ROUNDS = 7
 PATH = ROOT / "work_space" / "overhead"
+_ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 VERSION = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
 
 
@@ -37,7 +39,8 @@ def versions_of(plan: Plan) -> dict[str, str]:
         loop = LOOPS[name]
         if loop.distribution and loop.is_there(plan.peers):
             command = [str(loop.python(plan.peers)), "-c", VERSION, loop.distribution]
-            found[name] = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+            told = subprocess.run(command, capture_output=True, text=True, env=_ENVIRON)
+            found[name] = told.stdout.strip()
     return found
 
 

@@ -5,7 +5,8 @@ It has none of what a library gives: no hooks, no check for NaN, no way to stop,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,27 +16,33 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from benchmarks.overhead.raw import _save
-from benchmarks.overhead.work import EMA_DECAY, LOG_EVERY, SAVE_EVERY, Work
-
-StepOf = Callable[[Optimizer], Callable[[], Any]]
+from benchmarks.overhead.work import EMA_DECAY, LOG_EVERY, SAVE_EVERY, Batch, Work
 
 
-def train(work: Work, step_of: StepOf = lambda optimizer: optimizer.step) -> nn.Module:
-    """Train, and return the model.
+@dataclass(frozen=True)
+class Shortcuts:
+    """What a loop may go around.
 
     Args:
-        work: What is to be done.
         step_of: Returns what changes the weights, given an optimizer.
+        batches_of: Returns the batches.
     """
-    return (_full if work.has_figures else _bare)(work, step_of)
+
+    step_of: Callable[[Optimizer], Callable[[], Any]] = lambda optimizer: optimizer.step
+    batches_of: Callable[[Work], Iterable[Batch]] = Work.loader
 
 
-def _bare(work: Work, step_of: StepOf) -> nn.Module:
+def train(work: Work, shortcuts: Shortcuts = Shortcuts()) -> nn.Module:
+    """Train, and return the model."""
+    return (_full if work.has_figures else _bare)(work, shortcuts)
+
+
+def _bare(work: Work, shortcuts: Shortcuts) -> nn.Module:
     model, criterion, optimizer = work.model, work.criterion, work.optimizer()
-    step_optimizer = step_of(optimizer)
+    step_optimizer = shortcuts.step_of(optimizer)
     parameters = list(model.parameters())
     model.train()
-    for images, labels in work.loader():
+    for images, labels in shortcuts.batches_of(work):
         loss = criterion(model(images), labels)
         for parameter in parameters:
             parameter.grad = None
@@ -44,9 +51,9 @@ def _bare(work: Work, step_of: StepOf) -> nn.Module:
     return model
 
 
-def _full(work: Work, step_of: StepOf) -> nn.Module:
+def _full(work: Work, shortcuts: Shortcuts) -> nn.Module:
     model, criterion, optimizer = work.model, work.criterion, work.optimizer()
-    step_optimizer = step_of(optimizer)
+    step_optimizer = shortcuts.step_of(optimizer)
     parameters = list(model.parameters())
     group = optimizer.param_groups[0]
     average = _copy(model)
@@ -58,7 +65,7 @@ def _full(work: Work, step_of: StepOf) -> nn.Module:
     loss_sum, hits, seen = 0.0, 0, 0
     model.train()
     bar = tqdm(total=work.steps, leave=False, miniters=LOG_EVERY)
-    for step, (images, labels) in enumerate(work.loader()):
+    for step, (images, labels) in enumerate(shortcuts.batches_of(work)):
         group["lr"] = lr = work.lr_at(step)
         output = model(images)
         loss = criterion(output, labels)

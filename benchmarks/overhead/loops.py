@@ -26,7 +26,7 @@ class Loop:
     @property
     def is_ours(self) -> bool:
         """Whether it is this library."""
-        return self.title == OURS
+        return self.title.startswith(OURS)
 
     def python(self, peers: Path) -> Path:
         """Return the python that runs it."""
@@ -49,8 +49,9 @@ _ALL_LEVELS = tuple(LEVELS)
 LOOPS = {
     "raw": Loop(levels=_ALL_LEVELS, title="raw against itself"),
     "by_hand": Loop(levels=_ALL_LEVELS, title="best by hand"),
-    "by_hand_unwrapped": Loop(levels=_ALL_LEVELS, title="by hand, step unwrapped"),
+    "by_hand_short": Loop(levels=_ALL_LEVELS, title="by hand, our shortcuts"),
     "ours": Loop(levels=_ALL_LEVELS, title=OURS),
+    "ours_unmarked": Loop(levels=_ALL_LEVELS, title=f"{OURS}, data not marked"),
     "basetrainer_1_0_4_loop": Loop("basetrainer_1_0_4", "basetrainer"),
     "ignite_loop": Loop("ignite", "pytorch-ignite"),
     "poutyne_loop": Loop("poutyne", "poutyne"),

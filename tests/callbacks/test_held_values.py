@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
+from basetrainer.engine.nonfinite import _MOST as _MOST_LOSSES
 from basetrainer.engine.nonfinite import NonFiniteGuard
 from basetrainer.errors import NonFiniteError
-from basetrainer.metric.accuracy_recorder import _HELD_BATCHES, _HELD_BYTES, AccuracyRecorder
+from basetrainer.metric.accuracy_recorder import AccuracyRecorder
+from basetrainer.metric.confusion_tally import _HELD_BATCHES, _HELD_BYTES
+from basetrainer.utils.meters import _MOST as _MOST_VALUES
 from basetrainer.utils.meters import Mean
 from tests.tiny import TinyTrainer, tiny_data
 
@@ -151,3 +154,24 @@ def test_the_graph_of_the_outputs_is_let_go():
     points, labels = tiny_data().tensors
     tally.add((points, labels), nn.Linear(3, 3)(points), None, 12)
     assert not any(held.take().requires_grad for held in tally._held)
+
+
+def test_a_guard_without_log_points_holds_no_more_than_so_many_and_still_finds_the_first():
+    guard = NonFiniteGuard()
+    for step in range(2 * _MOST_LOSSES + 10):
+        bad = math.nan if step in (5, 6, 2 * _MOST_LOSSES + 3) else 0.5
+        guard.watch({"a": torch.tensor(0.1), "b": torch.tensor(bad)}, 1.0, 0, step)
+        if step == 2 * _MOST_LOSSES - 2:
+            assert held_bytes(guard) < _MOST_LOSSES * 16
+    with pytest.raises(NonFiniteError, match="'b' became nan at epoch 0, step 5"):
+        guard.check()
+    guard.watch(torch.tensor(0.1), 1.0, 0, 99)
+    guard.check()  # what was told is not told again
+
+
+def test_a_mean_that_nobody_reads_settles_by_itself():
+    mean = Mean()
+    for _ in range(3 * _MOST_VALUES + 1):
+        mean.add(torch.tensor(2.0))
+    assert len(mean._weights) == 1
+    assert mean.compute() == 2.0

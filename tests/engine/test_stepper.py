@@ -151,3 +151,28 @@ def test_an_optimizer_that_is_not_torchs_is_stepped_as_it_is() -> None:
     stepper = Stepper(foreign)  # type: ignore[arg-type]
     _learn(net, stepper.drop_gradients, stepper.step, 2)
     assert foreign.steps == 2
+
+
+def test_a_profiler_of_all_threads_sees_both_ranges(stepper: Stepper) -> None:
+    all_threads = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], experimental_config=all_threads
+    ) as profile:
+        stepper.drop_gradients()
+        stepper.step()
+    names = {event.key for event in profile.key_averages()}
+    assert {"Optimizer.step#SGD.step", "Optimizer.zero_grad#SGD.zero_grad"} <= names
+
+
+def test_what_is_replaced_in_the_middle_of_a_run_is_called(
+    stepper: Stepper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    stepper.drop_gradients()
+    stepper.step()
+    optimizer: Any = stepper.optimizer
+    optimizer.zero_grad = lambda: heard.append("zero_grad")
+    stepper.drop_gradients()
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: heard.append("step"))
+    stepper.step()
+    assert heard == ["zero_grad", "step"]

@@ -255,3 +255,41 @@ def test_counts_can_be_added_to_in_place_also_after_an_evaluation():
         counts = confusion_counts(predicted, labels, 3)
     assert confusion_counts(predicted, labels, 3, into=counts) is counts
     assert torch.equal(counts, whole)
+
+
+def test_counts_of_a_checkpoint_go_where_the_outputs_are():
+    before: Any = AccuracyRecorder().new_tally()
+    before.add((None, torch.tensor([0, 1])), torch.eye(2), None, 2)
+    tally: Any = AccuracyRecorder().new_tally()
+    tally.load_state_dict(before.state_dict())
+    meta = torch.device("meta")  # a second device that every machine has
+    tally.is_empty = False
+    tally.add(
+        (None, torch.zeros(2, dtype=torch.long, device=meta)), torch.eye(2, device=meta), 0, 2
+    )
+    tally.settle()
+    assert (tally.counts.device, tally.matrix.device) == (meta, meta)
+
+
+def test_a_state_that_was_handed_out_counts_no_further():
+    tally: Any = AccuracyRecorder().new_tally()
+    batch, logits = (None, torch.tensor([0, 1])), torch.eye(2)
+    tally.add(batch, logits, None, 2)
+    state = tally.state_dict()
+    other: Any = AccuracyRecorder().new_tally()
+    other.load_state_dict(state)
+    for one in (tally, other):
+        one.add(batch, logits, None, 2)
+        one.settle()
+        assert int(one.matrix.sum()) == 4
+    assert int(state["matrix"].sum()) == 2
+
+
+def test_batches_of_changing_sizes_are_counted_in_full():
+    tally: Any = AccuracyRecorder().new_tally()
+    sizes = [3, 3, 2, 3, 2, 2, 2, 5, 3, 3, 1]
+    for size in sizes:
+        tally.add((None, torch.zeros(size, dtype=torch.long)), torch.randn(size, 4), None, size)
+        tally.is_empty = False
+    assert tally.figures()
+    assert int(tally.matrix.sum()) == sum(sizes)
