@@ -12,6 +12,7 @@ import torch
 
 from basetrainer.data import mover
 from basetrainer.data.mover import Mover
+from basetrainer.utils import torch_tools
 from tests.tiny import TinyTrainer
 
 DEVICE = torch.device("meta")  # tensors do move there; it has no streams of its own
@@ -55,7 +56,7 @@ class Streams:
 @pytest.fixture
 def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
     found = Streams()
-    move, modules = mover.tensor_to, torch.get_device_module
+    move, modules = torch_tools.tensor_to, torch.get_device_module
 
     def tensor_to(tensor: torch.Tensor, **options: Any) -> torch.Tensor:
         found.calls.append(f"move on {found.now}")

@@ -16,7 +16,7 @@ from tests.tiny import tiny_data
 
 pytestmark = quiet_workers
 
-FORK = {"multiprocessing_context": "fork"}
+FORK: dict[str, Any] = {"multiprocessing_context": "fork"}
 
 
 @pytest.fixture
@@ -60,7 +60,8 @@ def test_the_thread_that_pins_lives_and_ends_with_the_workers(accelerator):
         assert len(list(loader)) == 3
     assert len(accelerator) >= 6  # and a word between two passes
     next(iter(loader))  # left early, with batches on their way
-    thread = loader._iterator._pin_memory_thread
+    iterator: Any = loader._iterator
+    thread = iterator._pin_memory_thread
     loader.close()
     assert not thread.is_alive()
 
