@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -83,3 +85,17 @@ def test_a_batch_that_cannot_be_pinned_is_told_with_what_to_do(accelerator, monk
 def test_pinning_changes_nothing_that_is_drawn_nor_where_a_run_goes_on(monkeypatch):
     monkeypatch.setitem(seeding.WAYS, "pinned", {"pin_memory": True})
     assert seeding.hashes(0, "pinned") == seeding.hashes(0, "shuffled")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_is_killed_while_batches_are_pinned_ends_the_pass(accelerator):
+    loader = build_dataloader(tiny_data(4000), 1, 1, **FORK)
+    batches = iter(loader)
+    next(batches)
+    iterator: Any = loader._iterator
+    thread = iterator._pin_memory_thread
+    os.kill(iterator._workers[0].pid, signal.SIGKILL)
+    with pytest.raises(LoaderError, match="SIGKILL"):
+        list(batches)
+    loader.close()
+    assert not thread.is_alive()
