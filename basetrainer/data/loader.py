@@ -6,11 +6,13 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeVar
 
+import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from basetrainer.data.auto_workers import auto_workers
 from basetrainer.data.epoch_loader import EpochLoader
+from basetrainer.data.mover import copies_aside
 from basetrainer.data.order import DealtOrder, EpochOrder, TrainOrder
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
@@ -47,6 +49,8 @@ def build_dataloader(
         weights: How often to show each sample in relation to the others, one number for each, such
             as :func:`~basetrainer.datasets.balance.sample_weights` gives. For training only.
         **kwargs: Handed to ``DataLoader``. A ``sampler`` or ``batch_sampler`` is taken as it is.
+            ``pin_memory`` is by default True where workers load for a device that copies while
+            it computes (CUDA, XPU).
 
     Raises:
         ConfigError: If a number is impossible, or an epoch would have no batch.
@@ -62,6 +66,7 @@ def build_dataloader(
         raise ConfigError(f"num_workers: {num_workers} must not be negative.")
     kwargs["num_workers"] = num_workers
     kwargs["persistent_workers"] = num_workers > 0 and kwargs.get("persistent_workers", True)
+    kwargs.setdefault("pin_memory", num_workers > 0 and _has_pinned_memory())
     context = DistContext.current() if distributed else DistContext()
     ranks: dict[str, Any] = {"rank": context.rank, "world_size": context.world_size}
     own_order = kwargs.get("sampler") is not None or kwargs.get("batch_sampler") is not None
@@ -87,6 +92,15 @@ def build_dataloader(
         raise ConfigError(f"weights: a {phase} loader shows every sample once. Leave them out.")
     order = DealtOrder(len(dataset), batch_size, **options)
     return EpochLoader(dataset, order, is_dealt=distributed, **ranks, **kwargs)
+
+
+def _has_pinned_memory() -> bool:
+    """Whether batches had better be pinned: by torch's thread for it, which workers come with.
+
+    Pinning in this process takes the time of the copy to the device that it saves.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator is not None and copies_aside(accelerator)
 
 
 def _check_epoch(num_samples: int, batch_size: int, drop_last: bool, world_size: int) -> None:

@@ -130,11 +130,15 @@ _SHARED_MEMORY = re.compile(
     r"bus error|shared memory|/torch_\w+>?: no space left|shm.*no space left", re.IGNORECASE
 )
 _SIGNAL_NAME = re.compile(r"killed by signal: ([^.]+)\.")
+_NOT_PINNED = re.compile(r"cannot pin '|in pin memory thread")
+_PIN_THREAD_ENDED = "Pin memory thread exited"  # it reads what the workers hand over
 _HAS_ENDED = re.compile(r"DataLoader worker \(pid")
 
 
 def worker_error(error: BaseException, iterator: Any = None) -> LoaderError | None:
-    """Return what the death of a loader worker means and how to mend it; None if none died.
+    """Return what a loader's failure means and how to mend it; None if it is the data's own.
+
+    It is known of workers that died, and of batches that torch could not pin.
 
     Args:
         error: What was raised, in a loader or, by torch's SIGCHLD handler, anywhere else.
@@ -143,8 +147,10 @@ def worker_error(error: BaseException, iterator: Any = None) -> LoaderError | No
     said = _chain(error)
     if _SHARED_MEMORY.search(said):
         return LoaderError(_NO_SHARED_MEMORY.format(room=_shared_memory()))
+    if _NOT_PINNED.search(said):
+        return LoaderError(_UNPINNABLE.format(said=str(error).strip().splitlines()[-1]))
     processes = processes_of(iterator)
-    is_cut_off = isinstance(error, (ConnectionError, EOFError))
+    is_cut_off = isinstance(error, (ConnectionError, EOFError)) or _PIN_THREAD_ENDED in said
     for process in processes if is_cut_off else ():  # while it handed a batch over
         process.join(0.2)
     codes = {one.exitcode for one in processes} - {None}
@@ -181,6 +187,10 @@ _NO_SHARED_MEMORY = (
     "A loader worker ran out of shared memory, through which it hands over its batches.{room} "
     "Give it more (docker run --shm-size=8g, or --ipc=host), or need less: a smaller "
     "prefetch_factor, num_workers or batch_size. num_workers: 0 needs none."
+)
+_UNPINNABLE = (
+    "A batch could not be put into pinned memory ({said}). Pass pin_memory=False to "
+    "build_dataloader: only dense tensors of the CPU can be pinned, while there is memory for it."
 )
 _KILLED = (
     "A loader worker was killed (SIGKILL), by the system's out-of-memory killer unless somebody "

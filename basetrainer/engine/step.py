@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from basetrainer.data.mover import Mover
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import no_sync
 from basetrainer.engine.base import Base
@@ -20,7 +21,7 @@ from basetrainer.engine.position import Position
 from basetrainer.engine.precision import effective
 from basetrainer.engine.updater import Updater
 from basetrainer.errors import UsageError
-from basetrainer.utils.torch_tools import batch_size, move_to_device
+from basetrainer.utils.torch_tools import batch_size
 
 _NOTHING = nullcontext()
 
@@ -175,7 +176,7 @@ class Step(Base):
         """Move a batch to the device; tensors in lists, tuples and dicts too."""
         if self._stays_here:
             return inputs
-        return move_to_device(inputs, self.device, channels_last=self.config.channels_last)
+        return self._mover(inputs)
 
     @property
     def device(self) -> torch.device:
@@ -185,6 +186,7 @@ class Step(Base):
     @device.setter
     def device(self, device: torch.device | str) -> None:
         self._device = torch.device(device)
+        self._mover = Mover(self._device, channels_last=self.config.channels_last)
         self._stays_here = self._device.type == "cpu" and not self.config.channels_last
 
     @property

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,21 +88,34 @@ def move_to_device(inputs: Any, device: torch.device | str, *, channels_last: bo
         device: Where to.
         channels_last: Whether 4-d tensors of images get that memory format.
     """
-    if isinstance(inputs, Tensor):
-        if channels_last and inputs.ndim == 4:
-            return inputs.to(device, non_blocking=True, memory_format=torch.channels_last)
-        return inputs.to(device, non_blocking=True)
-    if isinstance(inputs, Mapping):
-        moved = {
-            k: move_to_device(v, device, channels_last=channels_last) for k, v in inputs.items()
-        }
-        return moved if type(inputs) is dict else type(inputs)(moved)  # type: ignore[call-arg]
-    if isinstance(inputs, (list, tuple)):
-        items = [move_to_device(item, device, channels_last=channels_last) for item in inputs]
-        if hasattr(inputs, "_fields"):
-            return type(inputs)(*items)
-        return items if type(inputs) is list else type(inputs)(items)
-    return inputs
+    return map_tensors(inputs, partial(tensor_to, device=device, channels_last=channels_last))
+
+
+def tensor_to(tensor: Tensor, device: torch.device | str, *, channels_last: bool = False) -> Tensor:
+    """Return the tensor on ``device``, without waiting for it; see :func:`move_to_device`."""
+    if channels_last and tensor.ndim == 4:
+        return tensor.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return tensor.to(device, non_blocking=True)
+
+
+def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return the batch with each tensor changed; lists, tuples and dicts keep their type.
+
+    Args:
+        batch: Tensors, or lists, tuples, named tuples and dicts of them; the rest stays as it is.
+        change: What to do with a tensor.
+    """
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        mapped = {key: map_tensors(value, change) for key, value in batch.items()}
+        return mapped if type(batch) is dict else type(batch)(mapped)  # type: ignore[call-arg]
+    if isinstance(batch, (list, tuple)):
+        items = [map_tensors(item, change) for item in batch]
+        if hasattr(batch, "_fields"):
+            return type(batch)(*items)
+        return items if type(batch) is list else type(batch)(items)
+    return batch
 
 
 def load_state_dict(
