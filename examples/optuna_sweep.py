@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import optuna
+import optuna  # pyright: ignore[reportMissingImports]
 
 import basetrainer as bt
 from basetrainer.utils import log

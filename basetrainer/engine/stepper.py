@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 from torch.autograd import profiler
 from torch.optim import Optimizer
-from torch.optim import optimizer as torch_optimizer
 
+_MODULE = importlib.import_module("torch.optim.optimizer")  # torch.optim has no such attribute
 _HOOKS = tuple(
-    getattr(torch_optimizer, f"_global_optimizer_{when}_hooks", None) for when in ("pre", "post")
+    getattr(_MODULE, f"_global_optimizer_{when}_hooks", None) for when in ("pre", "post")
 )
 """Hooks of all optimizers; None if torch keeps them elsewhere: then its wrapper stays."""
 
