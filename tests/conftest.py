@@ -32,9 +32,9 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BASETRAINER_START_TIME", "2026-01-02T03:04:05.678900")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def restored_logger() -> Iterator[None]:
-    """Let a test set up the package's logging, and take that back."""
+    """Take back what a test, or LogHistory in it, made of the package's logging."""
     yield
     logger = logging.getLogger("basetrainer")
     for handler in list(logger.handlers):

@@ -162,7 +162,6 @@ def slow(work_dir: str) -> None:
 
 
 def test_an_old_program_that_is_killed_and_restarted_goes_on_in_the_same_folder(tmp_path):
-    Path("config.yaml").write_text(CONFIG.format(ids="0") + "resume: auto\nnum_epochs: 3\n")
     text = PROGRAM.read_text()
     kill = (
         "        return [acc_record, loss_record, lr_scheduler, history, checkpointer]",
@@ -180,7 +179,8 @@ def test_an_old_program_that_is_killed_and_restarted_goes_on_in_the_same_folder(
     text = text.replace("num_epochs: 2\n", "")
     Path("program.py").write_text(text)
     Path("config.yaml").write_text(
-        CONFIG.format(ids="0").replace("num_epochs: 2", "num_epochs: 3") + "resume: auto\n"
+        CONFIG.format(ids="0", finetune="null", lr="0.1").replace("num_epochs: 2", "num_epochs: 3")
+        + "resume: auto\n"
     )
     done = subprocess.run(
         [sys.executable, "program.py", "--config_file", "config.yaml"],
