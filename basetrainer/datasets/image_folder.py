@@ -76,7 +76,9 @@ def list_folder(root: StrPath) -> Listing:
     if len(classes) > 1 and all(name.lower() in _SPLITS for name in classes):
         logger.warning(
             "%s: its class folders are called %s. Was %s meant?",
-            *(folder, ", ".join(classes), folder / classes[0]),
+            folder,
+            ", ".join(classes),
+            folder / classes[0],
         )
 
     def rows() -> Iterator[tuple[str, Sequence[str], int]]:

@@ -43,7 +43,8 @@ def warn_of_misspelt_keys(cfg: Any) -> None:
             logger.warning(
                 "the engine reads no key %r. Did you mean %r? If it is your own, give it a name "
                 "that is less alike.",
-                *(key, meant),
+                key,
+                meant,
             )
 
 
