@@ -15,11 +15,7 @@ from basetrainer._deprecated import renamed
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.describe import describe
-from basetrainer.callbacks.model_optimizer import (
-    MODEL_OPTIMIZER,
-    resume_model,
-    save_model_optimizer,
-)
+from basetrainer.callbacks.model_optimizer import MODEL_OPTIMIZER, resume_model, write_state
 from basetrainer.callbacks.tested_state import tested_state
 from basetrainer.callbacks.weight_files import BEST, KEPT, LATEST, WeightFiles
 from basetrainer.checkpoint.tree import is_finite
@@ -113,7 +109,7 @@ class ModelCheckpoint(Callback):
 
     @property
     def indicator(self) -> str:
-        """The metric that is monitored."""
+        """The monitored metric."""
         return self.monitor.indicator
 
     @property
@@ -139,7 +135,7 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Say what is monitored; warn of callbacks whose work at an epoch's end comes too late."""
-        if self._files and self.indicator and self.is_main_process:
+        if self.indicator and self.is_main_process:
             self.logger.info("monitoring %s", self.monitor)
         late = [
             type(one).__name__
@@ -264,7 +260,8 @@ class ModelCheckpoint(Callback):
             return None
         value = self.monitor.read(logs)
         if value is None and self.is_main_process:
-            self.logger.warning("ModelCheckpoint: %s", self.monitor.why_missing(logs))
+            text = "ModelCheckpoint finds no best model: %s"
+            self.logger.warning(text, self.monitor.why_missing(logs))
         # What is gathered from all ranks must be asked for by all: the metric of rank 0 decides.
         return self._of_main(value)
 
@@ -285,16 +282,17 @@ class ModelCheckpoint(Callback):
         if optimizer is None and self.engine is not None:
             optimizer = self.engine.optimizer
         if self.model is not None:
-            save_model_optimizer(self._files.folder, epoch, self.model, optimizer)
+            write_state(self._files.folder, epoch, self.model, optimizer)
 
     def _write_best(self, epoch: int, value: float, state: dict[str, Any]) -> None:
         """Write the best model, describe it, and remove worse ones of earlier runs."""
         files, engine = self._files, self.engine
-        path = files.replace(BEST, epoch, value, state, files.of_others(self._callbacks))
+        others = files.of_others(self._callbacks)
+        path = files.replace(BEST, epoch, value, state, others)
         savers = [one for one in self._callbacks if files.shares_folder(one)]
         if engine is not None and monitoring(savers) is self:
             sidecar = describe(engine, path, epoch, self.monitor, value)
             earlier = sidecar.comparable_in(files.folder)
-            left = files.remove_worse(earlier, path, value, self.monitor)
+            left = files.remove_worse(earlier, value, self.monitor, {path, *others})
             dataclasses.replace(sidecar, earlier=left).write(files.folder)
         self.logger.info("save best_model:%s", path, extra={"file_only": True})

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 MODEL_OPTIMIZER = "model_optimizer.pth"
 
 
-def save_model_optimizer(folder: Path, epoch: int, model: nn.Module, optimizer: Any) -> None:
+def write_state(folder: Path, epoch: int, model: nn.Module, optimizer: Any) -> None:
     """Write model, optimizer and epoch; weights with NaN are not written.
 
     Collective where the model is sharded; rank 0 writes.

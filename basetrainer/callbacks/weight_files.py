@@ -100,21 +100,21 @@ class WeightFiles:
         }
 
     def remove_worse(
-        self, names: Iterable[str], kept: Path, value: float, monitor: Monitor
+        self, names: Iterable[str], value: float, monitor: Monitor, kept: Collection[Path]
     ) -> list[str]:
-        """Remove best models of earlier runs that are worse than this one; return the others.
+        """Remove best models of earlier runs that are worse than this one's; return the others.
 
         Args:
             names: Of files whose values are those of the monitored metric.
-            kept: The file that was just written.
-            value: Its value.
+            value: That of this run's best model.
             monitor: Says what is worse.
+            kept: Files that are left alone: this run's.
         """
         rounded = float(f"{value:.4f}")  # as in names: what looks alike may be better
         left = []
         for name in dict.fromkeys(Path(name).name for name in names):
             path, named = self.folder / name, _BEST.fullmatch(name)
-            if path == kept or named is None or not path.is_file():
+            if path in kept or named is None or not path.is_file():
                 continue
             if monitor.is_better(rounded, float(named[1])):
                 path.unlink(missing_ok=True)

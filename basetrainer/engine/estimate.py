@@ -99,12 +99,13 @@ def _disk(engine: Engine, num_epochs: int, written: Path) -> int:
     config = engine.config
     kept = min(num_epochs, config.keep_last + config.keep_best) + 1  # the next one comes first
     total = weights = largest = 0
+    checkpoints = {path: 0 for path in written.rglob(f"{CHECKPOINTS}/*") if path.is_dir()}
     for file in written.rglob("*"):
         if not file.is_file():
             continue
         size = file.stat().st_size
-        if CHECKPOINTS in file.relative_to(written).parts[:-1]:
-            total += size * kept
+        if file.parent in checkpoints:
+            checkpoints[file.parent] += size
         elif file.suffix != ".pth":
             total += size * (1 if file.suffix == ".png" else num_epochs)
         elif not _KEPT_MODEL.fullmatch(file.name):
@@ -112,6 +113,7 @@ def _disk(engine: Engine, num_epochs: int, written: Path) -> int:
             largest = max(largest, size)
             weights = max(weights, size if file.name != "model_optimizer.pth" else 0)
     num_models = sum(_kept_models(one, num_epochs) for one in engine.callbacks)
+    total += kept * max(checkpoints.values(), default=0)
     return total + weights * num_models + largest  # the next one comes first
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
-from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.errors import CheckpointError
 from tests.tiny import TinyTrainer, weights
 
 QUIET = {"progress": False}

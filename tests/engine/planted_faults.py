@@ -181,7 +181,7 @@ FAULTS = {
         "Did you mean 'labels'", {"data": Named(), "tests": Named()}, methods={"run_step": run_step}
     ),
     "a folder that cannot be made": Fault("is a file", cfg={"work_dir": "notes.txt/runs"}),
-    "a figure that nobody records": Fault(
+    "a metric that nobody records": Fault(
         "Did you mean 'Acc'", {"indicator": "Accu"}, is_warning=True
     ),
     "a batch larger than the data": Fault(
