@@ -263,7 +263,8 @@ class ModelCheckpoint(Callback):
             text = "ModelCheckpoint finds no best model: %s"
             self.logger.warning(text, self.monitor.why_missing(logs))
         # What is gathered from all ranks must be asked for by all: the metric of rank 0 decides.
-        return self._of_main(value)
+        decides: float | None = self._of_main(value)
+        return decides
 
     def _is_sound(self, state: dict[str, Any], epoch: int) -> bool:
         """Whether the weights are finite; a net of NaN can have the best metric so far."""

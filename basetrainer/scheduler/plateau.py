@@ -95,7 +95,7 @@ class PlateauLR(LRScheduler):
     def attach(self, engine: Engine) -> None:
         """Learn which test sets there are."""
         super().attach(engine)
-        self._monitor.know_sets(engine.test_loader)
+        self._monitor.know_sets(getattr(engine, "test_loader", None))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Log what is monitored, unless it is what decides which epoch is the best."""

@@ -15,6 +15,7 @@ from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.engine.base import Base
+from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler.plateau import PlateauLR
 from basetrainer.utils.monitor import Best
@@ -285,3 +286,21 @@ def test_a_plateau_forgets_the_best_of_another_metric(caplog):
     third.load_state_dict(old)  # as written before states had names
     third.judge(2.0, 3)
     assert third.lr_at(4) == pytest.approx(0.05)
+
+
+def best_of_two_processes(folder: str) -> list[Any]:
+    """Return what each process says is the best; the metric is there on both."""
+    saver = ModelCheckpoint(model_dir=f"{folder}/model", indicator="Acc", start_save=0)
+    trainer = Run({"Acc": [1.0, 3.0, 2.0]}, saver, cfg={"work_dir": folder})
+    trainer.run()
+    best = trainer.best
+    assert best is not None
+    return trainer.context.gather((best.metric, best.value, best.epoch, str(best.file)))
+
+
+@pytest.mark.distributed
+def test_every_process_knows_the_best(tmp_path):
+    found = launch(best_of_two_processes, 2, args=(str(tmp_path),), start_method="fork")
+    file = tmp_path / "model" / "best_model_001_3.0000.pth"
+    assert found == [("Acc", 3.0, 1, str(file))] * 2
+    assert [path.name for path in (tmp_path / "model").glob("*.pth")] == [file.name]
