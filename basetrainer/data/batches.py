@@ -34,10 +34,14 @@ class Batches(ABC):
 
     Args:
         passes: Which pass comes next.
+
+    Attributes:
+        is_asked: Whether somebody has iterated over it; to be set to False before.
     """
 
     def __init__(self, passes: Passes) -> None:
         self.passes = passes
+        self.is_asked = False
         self._place = (0, 0)
         self._draws = Draws.SAMPLES
         self._in_process = True
@@ -54,6 +58,7 @@ class Batches(ABC):
         return self._place
 
     def __iter__(self) -> Iterator[Any]:
+        self.is_asked = True
         epoch, start = self._place
         return self._pass(PassSeeds(self.passes.seed, epoch, self._draws, self._in_process), start)
 
