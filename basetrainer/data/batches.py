@@ -19,7 +19,8 @@ from torch.utils.data import (
 
 from basetrainer.data.order import EpochOrder
 from basetrainer.data.placed import Passes
-from basetrainer.data.seeding import Draws, PassSeeds, RngFence
+from basetrainer.data.rng_fence import RngFence
+from basetrainer.data.seeding import Draws, PassSeeds
 
 # All that these draw, they draw when they are first asked.
 _REPEATABLE = (

@@ -19,7 +19,8 @@ from basetrainer.data.order import EpochOrder, mix
 from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Passes, Placed, lengths
 from basetrainer.data.rebinding import Bindings, bindings, rebound
 from basetrainer.data.requests import AskingLoader
-from basetrainer.data.seeding import Draws, RngFence, draws_of, seed_generators
+from basetrainer.data.rng_fence import RngFence
+from basetrainer.data.seeding import Draws, draws_of, seed_generators
 from basetrainer.data.workers import (
     WorkerInit,
     own_workers,

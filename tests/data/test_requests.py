@@ -91,7 +91,7 @@ def test_the_loader_keeps_the_samplers_and_length_that_it_was_given(workers):
 def test_a_stream_is_asked_with_seeds(batch_size, workers):
     loader = EpochLoader(Stream(6), batch_size=batch_size, num_workers=workers)
     asking = loader._asking_loader()
-    assert (asking.batch_sampler or asking.sampler) is loader._batches
+    assert (asking.batch_sampler if batch_size else asking.sampler) is loader._batches
     assert (asking.batch_sampler is None) == (batch_size is None)
     seen = set()
     for epoch in (0, 1, 0):
