@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import Any
-
-from torch.autograd import profiler
 from torch.optim import Optimizer
 
-_MODULE = importlib.import_module("torch.optim.optimizer")  # torch.optim has no such attribute
-_HOOKS = tuple(
-    getattr(_MODULE, f"_global_optimizer_{when}_hooks", None) for when in ("pre", "post")
-)
-"""Hooks of all optimizers; None if torch keeps them elsewhere: then its wrapper stays."""
+from basetrainer._torch_private import has_step_hooks, is_profiled, unwrapped_step
 
 
 class Stepper:
@@ -32,7 +23,7 @@ class Stepper:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self._step = getattr(type(optimizer), "step", None)
-        self._unwrapped = _unwrapped(self._step)
+        self._unwrapped = unwrapped_step(self._step)
 
     def step(self) -> None:
         """Change the weights, as ``optimizer.step()`` does."""
@@ -46,7 +37,7 @@ class Stepper:
         """Set the gradients to None, as ``optimizer.zero_grad()`` does."""
         optimizer = self.optimizer
         is_plain = getattr(type(optimizer), "zero_grad", None) is Optimizer.zero_grad
-        if not is_plain or "zero_grad" in vars(optimizer) or profiler._is_profiler_enabled:
+        if not is_plain or "zero_grad" in vars(optimizer) or is_profiled():
             optimizer.zero_grad()
             return
         for group in optimizer.param_groups:
@@ -56,21 +47,9 @@ class Stepper:
     def _needs_wrapper(self) -> bool:
         """Whether the wrapper does something; hooks may be added at any time."""
         optimizer = self.optimizer
-        return bool(
+        return (
             "step" in vars(optimizer)  # torch's schedulers replace it, to count
             or type(optimizer).step is not self._step
-            or optimizer._optimizer_step_pre_hooks
-            or optimizer._optimizer_step_post_hooks
-            or _HOOKS[0]
-            or _HOOKS[1]
-            or profiler._is_profiler_enabled
+            or has_step_hooks(optimizer)
+            or is_profiled()
         )
-
-
-def _unwrapped(step: Any) -> Callable[[Optimizer], Any] | None:
-    """Return what torch wrapped; None if ``step`` is not what torch's wrapper makes of one."""
-    if None in _HOOKS or not hasattr(profiler, "_is_profiler_enabled"):
-        return None
-    wrapper = Optimizer.profile_hook_step(lambda: None)
-    is_torchs = getattr(step, "__code__", None) is getattr(wrapper, "__code__", object())
-    return getattr(step, "__wrapped__", None) if is_torchs else None
