@@ -14,6 +14,7 @@ _KEY = 624
 
 _BYTES = 4 * (_KEY + 1)
 _PYTHON: Any = random.random.__self__  # type: ignore[attr-defined] # whose methods the module has
+_NUMPY: Any = np.random  # whose types lack two of its public functions
 _HEAD = object.__basicsize__
 """Bytes of an object before what its class in C adds to it."""
 
@@ -59,7 +60,7 @@ def set_python_state(state: Any) -> None:
 
 def numpy_state() -> Any:
     """Return the state of ``numpy.random``, for :func:`set_numpy_state`."""
-    generator = np.random.get_bit_generator()
+    generator = _NUMPY.get_bit_generator()
     if not _KNOWS_NUMPY or type(generator) is not np.random.MT19937:
         return generator, np.random.get_state(legacy=False), None
     address = generator.ctypes.state_address
@@ -70,14 +71,14 @@ def numpy_state() -> Any:
     if ctypes.string_at(address, _BYTES) == memory:
         return generator, memory, number
     ctypes.memmove(address, memory, _BYTES)
-    np.random.set_bit_generator(generator)  # drops the second number of the pair
+    _NUMPY.set_bit_generator(generator)  # drops the second number of the pair
     return generator, memory, None
 
 
 def set_numpy_state(state: Any) -> None:
     """Take back what :func:`numpy_state` returned; the generator, too, if it was exchanged."""
     generator, content, number = state
-    np.random.set_bit_generator(generator)  # drops a Gaussian number that was kept
+    _NUMPY.set_bit_generator(generator)  # drops a Gaussian number that was kept
     if not isinstance(content, bytes):
         np.random.set_state(content)
         return

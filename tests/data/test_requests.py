@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch.utils.data.dataloader as torchs
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import BatchSampler, DataLoader, Subset
 
 from basetrainer.data import requests
 from basetrainer.data.batches import OrderedBatches
@@ -82,7 +82,7 @@ def test_the_loader_keeps_the_samplers_and_length_that_it_was_given(workers):
     assert isinstance(loader.sampler, TrainOrder)
     assert (loader.batch_size, loader.drop_last, len(loader)) == (5, False, 3)
     assert len(list(loader)) == 3
-    assert isinstance(loader.batch_sampler, torchs.BatchSampler)
+    assert isinstance(loader.batch_sampler, BatchSampler)
     loader.close()
 
 

@@ -17,6 +17,7 @@ from basetrainer.data.resume import set_position
 from basetrainer.data.rng_fence import RngFence
 from basetrainer.data.seeding import seed_generators
 
+NUMPY: Any = np.random  # whose types lack two of its public functions
 DRAWS: dict[str, Callable[[], float]] = {
     "torch": lambda: float(torch.rand(())),
     "torch, Gaussian": lambda: float(torch.randn(())),
@@ -96,20 +97,20 @@ def test_fences_may_be_nested_and_left_by_an_error():
 
 @pytest.mark.parametrize("kind", [np.random.PCG64, np.random.Philox, np.random.MT19937])
 def test_a_generator_that_numpy_was_given_stays(kind):
-    usual = np.random.get_bit_generator()
+    usual = NUMPY.get_bit_generator()
     try:
-        np.random.set_bit_generator(kind(5))
+        NUMPY.set_bit_generator(kind(5))
         expected = [np.random.randn() for _ in range(3)]
         mine = kind(5)
-        np.random.set_bit_generator(mine)
+        NUMPY.set_bit_generator(mine)
         first = np.random.randn()
         with RngFence():
-            np.random.set_bit_generator(np.random.MT19937(1))
+            NUMPY.set_bit_generator(np.random.MT19937(1))
             np.random.randn()
-        assert np.random.get_bit_generator() is mine
+        assert NUMPY.get_bit_generator() is mine
         assert [first, np.random.randn(), np.random.randn()] == expected
     finally:
-        np.random.set_bit_generator(usual)
+        NUMPY.set_bit_generator(usual)
 
 
 def test_the_memory_is_known_or_the_slow_way_taken(monkeypatch):

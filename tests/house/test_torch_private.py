@@ -191,12 +191,14 @@ def test_without_a_flag_torchs_own_step_serves(name, monkeypatch):
     net = _net()
     stepper = Stepper(torch.optim.SGD(net.parameters(), lr=0.1))
     entered = []
-    plain = torch.autograd.profiler.record_function.__enter__
-    monkeypatch.setattr(
-        torch.autograd.profiler.record_function,
-        "__enter__",
-        lambda self: entered.append(1) or plain(self),  # type: ignore[func-returns-value]
-    )
+    opened: Any = torch.autograd.profiler.record_function
+    plain = opened.__enter__
+
+    def enter(self: Any) -> Any:
+        entered.append(self)
+        return plain(self)
+
+    monkeypatch.setattr(opened, "__enter__", enter)
     stepper.step()
     assert entered
 
