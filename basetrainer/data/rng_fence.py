@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import struct
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ _KEY = 624
 _BYTES = 4 * (_KEY + 1)
 _PYTHON: Any = random.random.__self__  # type: ignore[attr-defined] # whose methods the module has
 _NUMPY: Any = np.random  # whose types lack two of its public functions
+_NUMPYS: Any = getattr(np.random.get_state, "__self__", None)
+_GAUSS_BYTES = 16
 _HEAD = object.__basicsize__
 """Bytes of an object before what its class in C adds to it."""
 
@@ -22,7 +25,7 @@ _HEAD = object.__basicsize__
 class RngFence:
     """A context that leaves the global CPU generators as it found them.
 
-    The states of Python's and numpy's generators are copied as memory, which takes less than a
+    The states of Python's and numpy's generators are copied as memory, which takes about a
     microsecond. ``getstate`` and ``get_state`` make 624 integers one by one, tens of microseconds:
     for a small step as much as all the rest of a batch. They serve where this module finds that
     it does not know the memory.
@@ -61,51 +64,57 @@ def set_python_state(state: Any) -> None:
 def numpy_state() -> Any:
     """Return the state of ``numpy.random``, for :func:`set_numpy_state`."""
     generator = _NUMPY.get_bit_generator()
-    if not _KNOWS_NUMPY or type(generator) is not np.random.MT19937:
+    if _GAUSS is None or type(generator) is not np.random.MT19937:
         return generator, np.random.get_state(legacy=False), None
-    address = generator.ctypes.state_address
-    memory = ctypes.string_at(address, _BYTES)
-    # Numpy makes Gaussian numbers in pairs and may keep the second one, outside of the generator.
-    # Only get_state tells; but if there is one, drawing it leaves the generator as it was.
-    number = np.random.standard_normal()
-    if ctypes.string_at(address, _BYTES) == memory:
-        return generator, memory, number
-    ctypes.memmove(address, memory, _BYTES)
-    _NUMPY.set_bit_generator(generator)  # drops the second number of the pair
-    return generator, memory, None
+    memory = ctypes.string_at(generator.ctypes.state_address, _BYTES)
+    return generator, memory, ctypes.string_at(id(_NUMPYS) + _GAUSS, _GAUSS_BYTES)
 
 
 def set_numpy_state(state: Any) -> None:
     """Take back what :func:`numpy_state` returned; the generator, too, if it was exchanged."""
-    generator, content, number = state
-    _NUMPY.set_bit_generator(generator)  # drops a Gaussian number that was kept
-    if not isinstance(content, bytes):
+    generator, content, gauss = state
+    if _NUMPY.get_bit_generator() is not generator:
+        _NUMPY.set_bit_generator(generator)
+    if gauss is None:
         np.random.set_state(content)
         return
     ctypes.memmove(generator.ctypes.state_address, content, _BYTES)
-    if number is not None:
-        whole: Any = np.random.get_state(legacy=False)
-        np.random.set_state({**whole, "has_gauss": 1, "gauss": number})
+    ctypes.memmove(id(_NUMPYS) + _GAUSS, gauss, _GAUSS_BYTES)
 
 
-def knows_numpy() -> bool:
-    """Whether a Mersenne Twister's memory, at its public address, is its words and its position.
+def place_of_gauss() -> int | None:
+    """Return where a ``numpy.random.RandomState`` keeps the second of two Gaussian numbers.
 
-    Numpy promises the address alone; so it is tried out, reading and writing, on two generators
-    that nobody uses.
+    Numpy makes them in pairs: an integer says whether there is one, a double behind it which. And
+    it promises no more of a generator's memory than its address. So both are tried out, reading
+    and writing, on two that nobody uses. None where they are not as this module knows them.
     """
     try:
-        one, other = np.random.MT19937(1), np.random.MT19937(2)
-        one.random_raw(5)
-        state: Any = one.state["state"]
-        memory = ctypes.string_at(one.ctypes.state_address, _BYTES)
-        words = np.frombuffer(memory, np.uint32)
-        if words.tolist() != [*state["key"].tolist(), state["pos"]]:
-            return False
-        ctypes.memmove(other.ctypes.state_address, memory, _BYTES)
-        return bool((one.random_raw(2 * _KEY) == other.random_raw(2 * _KEY)).all())
-    except Exception:  # whatever a numpy without such an address does: the slow way always works
-        return False
+        kind = np.random.RandomState
+        if type(_NUMPYS) is not kind:
+            return None
+        generators = [np.random.MT19937(seed) for seed in (1, 2)]
+        one, other = map(kind, generators)
+        one.standard_normal()
+        state: Any = one.get_state(legacy=False)
+        memory = ctypes.string_at(generators[0].ctypes.state_address, _BYTES)
+        words = np.frombuffer(memory, np.uint32).tolist()
+        if words != [*state["state"]["key"].tolist(), state["state"]["pos"]]:
+            return None
+        whole = ctypes.string_at(id(one), kind.__basicsize__)
+        place = whole.find(struct.pack("d", state["gauss"])) - 8
+        if place < 0 or _flag(one, place) != 1 or _flag(other, place) != 0:
+            return None
+        ctypes.memmove(id(other) + place, whole[place:], _GAUSS_BYTES)
+        ctypes.memmove(generators[1].ctypes.state_address, memory, _BYTES)
+        is_same = other.standard_normal(2 * _KEY + 1) == one.standard_normal(2 * _KEY + 1)
+        return place if is_same.all() and _flag(other, place) == 0 else None
+    except Exception:  # another numpy: the slow way always works
+        return None
+
+
+def _flag(one: Any, place: int) -> int:
+    return ctypes.c_int.from_address(id(one) + place).value
 
 
 def knows_python() -> bool:
@@ -128,4 +137,4 @@ def knows_python() -> bool:
         return False
 
 
-_KNOWS_NUMPY, _KNOWS_PYTHON = knows_numpy(), knows_python()
+_GAUSS, _KNOWS_PYTHON = place_of_gauss(), knows_python()

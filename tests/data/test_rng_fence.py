@@ -35,7 +35,7 @@ NOTHING: Callable[[], float] = lambda: 0.0  # noqa: E731 # one of the ways to dr
 def way(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick way and the slow one, which serves where the memory is not known."""
     if request.param == "slow":
-        monkeypatch.setattr(rng_fence, "_KNOWS_NUMPY", False)
+        monkeypatch.setattr(rng_fence, "_GAUSS", None)
         monkeypatch.setattr(rng_fence, "_KNOWS_PYTHON", False)
 
 
@@ -114,12 +114,15 @@ def test_a_generator_that_numpy_was_given_stays(kind):
 
 
 def test_the_memory_is_known_or_the_slow_way_taken(monkeypatch):
-    assert isinstance(rng_fence.knows_numpy(), bool)
-    assert isinstance(rng_fence.knows_python(), bool)
+    generator = np.random.get_bit_generator  # type: ignore[attr-defined]
+    for strange in (generator, object()):
+        monkeypatch.setattr(rng_fence, "_NUMPYS", strange)
+        assert rng_fence.place_of_gauss() is None
+    monkeypatch.undo()
     monkeypatch.setattr(rng_fence, "_HEAD", rng_fence._HEAD + 4)
     assert not rng_fence.knows_python()
     monkeypatch.setattr(rng_fence, "_BYTES", 4 * 624)
-    assert not rng_fence.knows_numpy()
+    assert rng_fence.place_of_gauss() is None
 
 
 class Drawing(Dataset[float]):
