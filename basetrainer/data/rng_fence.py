@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import random
 import struct
 from typing import Any
@@ -48,14 +49,14 @@ def python_state() -> Any:
     """Return the state of ``random``, for :func:`set_python_state`."""
     if not _KNOWS_PYTHON:
         return random.getstate(), None
-    return ctypes.string_at(id(_PYTHON) + _HEAD, _BYTES), _PYTHON.gauss_next
+    return _PYTHON_MEMORY.raw, _PYTHON.gauss_next
 
 
 def set_python_state(state: Any) -> None:
     """Take back what :func:`python_state` returned."""
     content, gauss = state
     if isinstance(content, bytes):
-        ctypes.memmove(id(_PYTHON) + _HEAD, content, _BYTES)
+        _PYTHON_MEMORY.raw = content
         _PYTHON.gauss_next = gauss
     else:
         random.setstate(content)
@@ -66,8 +67,7 @@ def numpy_state() -> Any:
     generator = _NUMPY.get_bit_generator()
     if _GAUSS is None or type(generator) is not np.random.MT19937:
         return generator, np.random.get_state(legacy=False), None
-    memory = ctypes.string_at(generator.ctypes.state_address, _BYTES)
-    return generator, memory, ctypes.string_at(id(_NUMPYS) + _GAUSS, _GAUSS_BYTES)
+    return generator, _memory_of(generator).raw, _GAUSS_MEMORY.raw
 
 
 def set_numpy_state(state: Any) -> None:
@@ -78,8 +78,14 @@ def set_numpy_state(state: Any) -> None:
     if gauss is None:
         np.random.set_state(content)
         return
-    ctypes.memmove(generator.ctypes.state_address, content, _BYTES)
-    ctypes.memmove(id(_NUMPYS) + _GAUSS, gauss, _GAUSS_BYTES)
+    _memory_of(generator).raw = content
+    _GAUSS_MEMORY.raw = gauss
+
+
+@functools.lru_cache(maxsize=2)
+def _memory_of(generator: Any) -> Any:
+    """Return the memory of a Mersenne Twister of numpy's."""
+    return (ctypes.c_char * _BYTES).from_address(generator.ctypes.state_address)
 
 
 def place_of_gauss() -> int | None:
@@ -138,3 +144,6 @@ def knows_python() -> bool:
 
 
 _GAUSS, _KNOWS_PYTHON = place_of_gauss(), knows_python()
+_GAUSS_MEMORY: Any = (ctypes.c_char * _GAUSS_BYTES).from_address(id(_NUMPYS) + (_GAUSS or 0))
+_PYTHON_MEMORY: Any = (ctypes.c_char * _BYTES).from_address(id(_PYTHON) + _HEAD)
+"""Not read unless the memory is known."""
