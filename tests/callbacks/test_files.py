@@ -22,6 +22,7 @@ from basetrainer.callbacks.metrics_jsonl import MetricsJsonl, plain
 from basetrainer.callbacks.results_csv import ResultsCsv
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from tests.callbacks.events import points
+from tests.fixtures.programs import run_program
 from tests.tiny import TinyTrainer
 
 QUIET = {"num_epochs": 2, "progress": False}
@@ -106,6 +107,7 @@ import os, signal, sys
 import torch
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
+from tests.fixtures.programs import run_program
 from tests.tiny import TinyTrainer
 
 class Killed(TinyTrainer):
@@ -121,8 +123,8 @@ Killed(cfg, [LossesRecorder(), LogHistory(sys.argv[1], indicators=["loss"])]).ru
 
 
 def test_a_killed_run_leaves_files_that_open_and_hold_every_finished_epoch(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, timeout=100, capture_output=True, text=True)
+    Path("killed.py").write_text(KILLED)
+    done = run_program("killed.py", str(tmp_path))
     assert done.returncode == -signal.SIGKILL, done.stderr
     with (tmp_path / "results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))

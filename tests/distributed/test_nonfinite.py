@@ -48,7 +48,7 @@ def stop_all(folder: str) -> list[list[dict[str, Any]]]:
 @pytest.mark.distributed
 def test_all_ranks_stop_alike_and_nothing_is_saved(tmp_path):
     for (log_freq, step), (first, second) in zip(
-        CASES, launch(stop_all, 2, args=(str(tmp_path),)), strict=True
+        CASES, launch(stop_all, 2, args=(str(tmp_path),), start_method="fork"), strict=True
     ):
         assert first == second
         said = f"The loss 'sour' became nan at epoch 0, step {step} on rank 1."

@@ -21,6 +21,7 @@ from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils.run_folder import checkpoint_paths
 from tests.contract.test_old_style_user import CONFIG, PROGRAM
 from tests.engine.test_resume import CFG, StopAt, Trainer, everything
+from tests.fixtures.programs import run_program
 from tests.tiny import TinyTrainer
 
 pytestmark = pytest.mark.distributed
@@ -182,12 +183,7 @@ def test_an_old_program_that_is_killed_and_restarted_goes_on_in_the_same_folder(
         CONFIG.format(ids="0", finetune="null", lr="0.1").replace("num_epochs: 2", "num_epochs: 3")
         + "resume: auto\n"
     )
-    done = subprocess.run(
-        [sys.executable, "program.py", "--config_file", "config.yaml"],
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
+    done = run_program("program.py", "--config_file", "config.yaml")
     assert done.returncode == 0, done.stderr
     assert Path("killed").exists()
     (folder,) = Path("work_space").iterdir()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from basetrainer.models.load_pruned import load_pruned
 from basetrainer.models.structure import structure_of
 from basetrainer.pruning.options import BACKENDS
 from basetrainer.pruning.prune import prune as prune_typed
+from tests.fixtures.programs import run_program
 from tests.pruning.nets import SIZE, ZOO, ResidualNet, SmallCNN, images, needs, trained
 
 prune: Any = prune_typed  # results whose layers the type checker need not know
@@ -226,9 +225,8 @@ assert [one.name for one in threading.enumerate()] == ["MainThread"]
 
 def test_nothing_is_printed_no_thread_is_left_and_no_warning_is_raised():
     needs()
-    root = Path(__file__).parents[2]
-    run = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=110, cwd=root)
+    Path("program.py").write_text(PROGRAM)
+    done = run_program("program.py")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
