@@ -17,8 +17,8 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.engine import comm
 from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
-from benchmarks import failing
-from benchmarks.failures import blames
+from scenarios import failing
+from scenarios.failing import blames
 from tests.tiny import TinyTrainer
 
 ROOT = str(Path(__file__).parents[2])
@@ -105,7 +105,7 @@ def test_a_rank_may_come_to_its_end_later_than_others():
 
 PROGRAM = """
 import sys
-from benchmarks import failing
+from scenarios import failing
 failing.start({**dict(how=None, where="hook", rank=1, work_dir="run"), **eval(sys.argv[1])})
 """
 

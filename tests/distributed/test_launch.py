@@ -25,7 +25,7 @@ from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils.file_utils import get_time
-from benchmarks import split_grid
+from scenarios import split_grid
 from tests.engine.test_step import Gan
 from tests.tiny import TinyTrainer, tiny_data, weights
 

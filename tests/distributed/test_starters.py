@@ -15,7 +15,7 @@ import pytest
 import basetrainer
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import tensors_of
-from benchmarks import two_hosts
+from scenarios import two_hosts
 from tests.datasets.images import write_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
@@ -114,7 +114,7 @@ def test_the_example_ends_with_the_same_bits_whatever_starts_it():
 
 def test_a_rank_that_vanishes_under_slurm_ends_all_tasks():
     settings = {"how": "exit", "where": "hook", "rank": 1, "work_dir": "run"}
-    first, second = tasks([sys.executable, "-m", "benchmarks.failing", json.dumps(settings)])
+    first, second = tasks([sys.executable, "-m", "scenarios.failing", json.dumps(settings)])
     assert (first.returncode, second.returncode) == (1, 0)
     assert "error: Rank 1 left early" in first.stderr
 

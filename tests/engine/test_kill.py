@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import kill_series
+from scenarios import kill_series
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 
@@ -25,7 +25,7 @@ def killed(folder: Path, settings: dict[str, Any], number: int, kills: int) -> k
     ("kills", "settings", "name"),
     [
         (5, {"num_workers": 0}, "SIGKILL"),
-        (3, {"num_workers": 2, "async_save": True}, "SIGKILL"),
+        (3, {"num_workers": 2, "start_method": "fork", "async_save": True}, "SIGKILL"),
         (4, {"num_workers": 0}, "SIGTERM"),
     ],
 )

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 import basetrainer
-from benchmarks.installed import NO_SOCKETS, PROGRAM, PROMISES, refused
+from scenarios.installed import NO_SOCKETS, PROGRAM, PROMISES, refused
 
 ROOT = Path(basetrainer.__file__).parents[1]
-KEPT = ("basetrainer", "configs", "docs", "examples", "tests", "benchmarks")
+KEPT = ("basetrainer", "configs", "docs", "examples", "scenarios", "tests", "benchmarks")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

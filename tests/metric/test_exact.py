@@ -11,7 +11,7 @@ import pytest
 from torch.nn import functional
 
 from basetrainer.engine.launch import launch
-from benchmarks.metrics_exact import CLASSES, Judge, differences, figures, points
+from scenarios.metrics_exact import CLASSES, Judge, differences, figures, points
 
 CASES = list(itertools.product((1, 2, 3, 5, 8, 17), (1, 4), (False, True)))
 

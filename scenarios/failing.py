@@ -1,6 +1,6 @@
 """A small training of several processes in which one of them fails, where and how it is told to.
 
-    python -m benchmarks.failing '{"how": "raise", "where": "hook", "rank": 1, "world": 2}'
+    python -m scenarios.failing '{"how": "raise", "where": "hook", "rank": 1, "world": 2}'
 
 ``how`` is ``raise``, ``SIGKILL``, ``SIGTERM``, ``exit`` (``os._exit(0)``), ``sys.exit``,
 ``stall`` or ``pause`` (2 seconds); ``where`` is ``train`` (a training step), ``test`` (a test
@@ -170,6 +170,25 @@ def start(settings: dict[str, Any], **options: Any) -> Any:
     cfg = {**SETTINGS, **settings}
     Path(cfg["work_dir"]).mkdir(parents=True, exist_ok=True)
     return bt.launch(main, cfg["world"], args=(cfg,), start_method=cfg["start_method"], **options)
+
+
+def blames(text: str, case: dict[str, Any]) -> bool:
+    """Whether what is last on the screen names the rank, and what happened to it."""
+    how, where, rank = case["how"], case["where"], case["rank"]
+    _, _, last = text.rpartition("error: ")
+    said = {
+        "raise": (f"rank {rank} at ", f"broken in {where}"),
+        "SIGKILL": (f"Rank {rank} ended with signal 9",),
+        "exit": (f"Rank {rank} left early",),
+        "sys.exit": (f"Rank {rank} left early",),
+        "stall": (f"Rank {rank} at ", "nothing was done for"),
+    }[how]
+    if where == "worker" and how in ("SIGKILL", "exit"):
+        said = (f"(rank {rank} at epoch 0", "A loader worker")
+    elif how == "SIGKILL" and case.get("launcher") == "torchrun":
+        _, _, last = text.rpartition("Root Cause")  # torchrun's own table has it
+        said = (f" {rank} (local_rank: {rank})", "Signal 9")
+    return all(one in last for one in said)
 
 
 if __name__ == "__main__":
