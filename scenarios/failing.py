@@ -27,6 +27,7 @@ import basetrainer as bt
 from basetrainer.checkpoint.tree import tensors_of
 from basetrainer.engine import comm
 from basetrainer.engine.state import collect
+from basetrainer.engine.watch import Watch
 
 SETTINGS: dict[str, Any] = {
     "how": None,
@@ -38,14 +39,28 @@ SETTINGS: dict[str, Any] = {
     "num_epochs": 2,
     "progress": False,
     "stall_limit": None,
+    "patience": None,
     "start_method": "fork",
     "moment": None,
     "fail_at": 3,
     "strategy": "auto",
     "save_every_updates": None,
 }
-"""``fail_at`` is the step of the first epoch in which it happens; a job that was started again, as
+"""``patience`` takes the place of ``stall_limit`` on every rank once it comes to where one stalls.
+``fail_at`` is the step of the first epoch in which it happens; a job that was started again, as
 ``max_restarts`` lets it, fails no more."""
+
+
+def lose_patience(seconds: float) -> None:
+    """Let this process's watch wait no longer than this from now on.
+
+    With so short a ``stall_limit`` from the start, a step that a busy machine delays would count
+    as a stall.
+    """
+    watch = Watch.current
+    assert watch is not None
+    watch._limit = seconds
+    watch._arm()
 
 
 class Failing:
@@ -56,8 +71,11 @@ class Failing:
 
     def __call__(self, where: str) -> None:
         """Fail, if it is here that it shall."""
-        if self.cfg["where"] == where and comm.get_rank() == self.cfg["rank"]:
-            self.fail()
+        if self.cfg["where"] == where:
+            if self.cfg["patience"]:
+                lose_patience(self.cfg["patience"])
+            if comm.get_rank() == self.cfg["rank"]:
+                self.fail()
 
     def fail(self) -> None:
         """Fail here, and leave the time in a file."""

@@ -15,6 +15,7 @@ import yaml
 import example
 from basetrainer.__main__ import main
 from basetrainer.datasets.digits import write_digits
+from tests.fixtures.programs import TIMEOUT
 
 ROOT = Path(example.__file__).parent
 CONFIG = ROOT / "configs" / "config.yaml"
@@ -59,7 +60,7 @@ def test_it_runs_in_two_processes_from_a_shell(tmp_path):
         [sys.executable, str(ROOT / "example.py"), "--config_file", str(CONFIG), *flags],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     assert "| device  : 2 x cpu" in done.stderr

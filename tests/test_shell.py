@@ -23,6 +23,7 @@ import yaml
 from basetrainer.__main__ import main
 from basetrainer.datasets.digits import write_digits
 from basetrainer.datasets.generated import write_image_folder
+from tests.fixtures.programs import TIMEOUT
 from tests.test_docs import PAGES, ROOT, named_files
 
 BLOCK = re.compile(
@@ -107,7 +108,7 @@ def run(folder: Path, line: str) -> None:
         ["bash", "-euo", "pipefail", "-c", line],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=TIMEOUT,
         cwd=folder,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
     )

@@ -79,7 +79,10 @@ def train(folder: str) -> dict[str, Any]:
 
 
 @pytest.mark.distributed
-def test_two_processes_share_the_data_agree_on_the_weights_and_equal_one_process(tmp_path):
+def test_two_processes_share_the_data_agree_on_the_weights_and_equal_one_process(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # else it decides the threads
     result = launch(train, 2, args=(str(tmp_path),))
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     # Shares: disjoint, together everything, anew each epoch.
