@@ -196,7 +196,7 @@ assert torch.equal(again(torch.ones(1, 3, 32, 32)), model(torch.ones(1, 3, 32, 3
 
 def test_a_pruned_network_is_loaded_and_gone_on_with_where_no_backend_is_installed(tmp_path):
     from basetrainer.pruning.prune import prune
-    from tests.pruning.nets import needs
+    from tests.fixtures.pruning_nets import needs
 
     needs("torch_pruning")
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ from basetrainer.models.structure import structure_of
 from basetrainer.pruning.options import BACKENDS
 from basetrainer.pruning.prune import prune as prune_typed
 from tests.fixtures.programs import run_program
-from tests.pruning.nets import SIZE, ZOO, ResidualNet, SmallCNN, images, needs, trained
+from tests.fixtures.pruning_nets import SIZE, ZOO, ResidualNet, SmallCNN, images, needs, trained
 
 prune: Any = prune_typed  # results whose layers the type checker need not know
 KEPT = {0.2: (0.62, 0.73), 0.5: (0.25, 0.40)}  # of the parameters, at these sparsities
@@ -215,7 +215,7 @@ PROGRAM = """
 import logging, threading, warnings
 warnings.simplefilter("error")
 from basetrainer.pruning.prune import prune
-from tests.pruning.nets import SIZE, ResidualNet, trained
+from tests.fixtures.pruning_nets import SIZE, ResidualNet, trained
 prune(trained(ResidualNet), SIZE, 0.5)
 prune(trained(ResidualNet), SIZE, 0.5, backend="torch_pruning")
 assert logging.getLogger().handlers == []
