@@ -188,6 +188,7 @@ def test_a_run_that_goes_on_is_let_be(monkeypatch):
     class Slow(Callback):
         def on_batch_end(self, batch: int, logs: Any = None) -> None:
             now[0] += 0.8  # of one second: in all it is much longer
+            assert self.engine is not None
             watch._look_at(self.engine, 1.0)
 
     trainer = TinyTrainer({"num_epochs": 3, "progress": False}, [Slow()])
