@@ -13,7 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from basetrainer._wrappers import answering_to_module, unwrap
+from basetrainer._wrappers import answering_to_module
+from basetrainer._wrappers import unwrap as unwrap  # the other door to it
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -27,10 +28,27 @@ class Stepper:
 
     Args:
         optimizer: The optimizer to step.
+
+    Attributes:
+        has_stepped: Whether the optimizer was stepped, by whomever, since this was set to False.
+        hears: Whether steps that others take are seen, too: those of a gradient scaler, or of a
+            loop that calls ``optimizer.step()``.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
+        self.has_stepped = False
+        self.hears = callable(getattr(optimizer, "register_step_post_hook", None))
+        if self.hears:
+            me = weakref.ref(self)  # the optimizer keeps its hooks: no cycle
+
+            def note(*_: Any) -> None:
+                stepper = me()
+                if stepper is not None:
+                    stepper.has_stepped = True
+
+            handle = optimizer.register_step_post_hook(note)
+            weakref.finalize(self, handle.remove).atexit = False
         self._step = getattr(type(optimizer), "step", None)
         self._unwrapped = _unwrapped(self._step)
 
@@ -41,6 +59,7 @@ class Stepper:
             self.optimizer.step()
         else:
             unwrapped(self.optimizer)
+        self.has_stepped = True
 
     def drop_gradients(self) -> None:
         """Set the gradients to None, as ``optimizer.zero_grad()`` does."""
@@ -60,7 +79,7 @@ class Stepper:
             "step" in vars(optimizer)  # torch's schedulers replace it, to count
             or type(optimizer).step is not self._step
             or optimizer._optimizer_step_pre_hooks
-            or optimizer._optimizer_step_post_hooks
+            or len(optimizer._optimizer_step_post_hooks) > self.hears  # its own needs no call
             or _HOOKS[0]
             or _HOOKS[1]
             or profiler._is_profiler_enabled
