@@ -80,6 +80,6 @@ def _remade(made: Any, *arguments: Any) -> nn.Module:
 
 
 @functools.lru_cache(maxsize=64)
-def _named(own: type[nn.Module]) -> type[nn.Module]:
+def _named(own: Any) -> type[nn.Module]:
     names = {"__module__": own.__module__, "__qualname__": own.__qualname__, "__doc__": own.__doc__}
     return cast("type[nn.Module]", type(own.__name__, (_Named, own), names))

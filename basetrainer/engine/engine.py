@@ -100,7 +100,8 @@ class Engine(Evaluation):
         self._logs = self._screen.logs = logs
         self._gather_audience()
         logs.pop("test", None)  # an earlier score must never be taken for this epoch's
-        phase_metrics(logs, "train")  # there for whoever comes first
+        logs.setdefault("lr", self.lr)  # before the figures
+        phase_metrics(logs, "train")  # there for whichever callback comes first
         self.set_model(self.model)
         self.on_epoch_begin(epoch, logs)
         self._finish_restoring()

@@ -153,6 +153,11 @@ class Step(Updating):
             self._note_step()
 
     @property
+    def is_counting(self) -> bool:
+        """Whether ``position.step`` is the number of the batch that is being trained on."""
+        return self._is_given
+
+    @property
     def fills_in(self) -> bool:
         """Whether the running batch counts for nothing, and only keeps this rank in step.
 

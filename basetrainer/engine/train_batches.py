@@ -105,9 +105,8 @@ class TrainBatches:
         trained = self._has_trained or position.update > self._update or self._begin
         if not trained:
             engine._say_once(
-                f"epoch {engine.epoch} has trained nothing: neither train_step nor update was "
-                f"called, and no optimizer was stepped. Call self.train_step(inputs) for each "
-                f"batch in run_train_epoch."
+                "run_train_epoch has trained nothing: neither train_step nor update was called, "
+                "and no optimizer was stepped. Call self.train_step(inputs) for each batch in it."
             )
 
     def note_training_elsewhere(self) -> None:
