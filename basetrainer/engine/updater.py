@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
+from basetrainer._torch_private import foreach
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import is_shard, is_sharded, is_wrapped, silenced
 from basetrainer.engine.config import EngineConfig
@@ -230,9 +231,9 @@ class Updater:
         gradients = self._gradients()
         if self._in_model is None:
             if isinstance(weight, Tensor):
-                torch._foreach_div_(gradients, torch.where(weight > 0, weight, 1.0))
+                foreach("div_", gradients, torch.where(weight > 0, weight, 1.0))
             elif weight not in (0.0, 1.0):
-                torch._foreach_div_(gradients, weight)
+                foreach("div_", gradients, weight)
             return
         if isinstance(weight, Tensor):
             mine = weight.to(torch.float64)
@@ -242,7 +243,7 @@ class Updater:
         everything = self._context.sum(mine)
         # Gradients were averaged over the ranks: their sum is world_size times that.
         scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
-        torch._foreach_mul_(gradients, scale)
+        foreach("mul_", gradients, scale)
 
     def _average_loose_gradients(self, in_model: set[int]) -> None:
         """Average over the ranks what the wrapped model does not: a criterion's parameters."""
