@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
@@ -74,9 +75,10 @@ class EarlyStop(Callback):
             return
         self.num_bad = 0 if self.monitor.is_new_best(figure, epoch) else self.num_bad + 1
         if self.num_bad >= self.patience and engine is not None:
+            number = epoch_number(self.monitor.best_epoch or 0)
             engine.stop(
                 f"{self.monitor.indicator} did not improve in {self.num_bad} evaluations "
-                f"(best {self.monitor.best:.4g} at epoch {self.monitor.best_epoch})"
+                f"(best {self.monitor.best:.4g} in epoch {number})"
                 if self.monitor.best is not None
                 else f"{self.monitor.indicator} was never a number in {self.num_bad} evaluations"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from basetrainer._deprecated import renamed
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs, metrics_by_set
 from basetrainer._names import nearest
 from basetrainer.callbacks.callbacks import Callback, counts_as
@@ -23,6 +23,7 @@ from basetrainer.distributed.strategy import full_state, load_full_state, own_st
 from basetrainer.engine.state import check_model
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.file_utils import create_dir
+from basetrainer.utils.log import as_logger
 from basetrainer.utils.monitor import Monitor
 from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
 from basetrainer.utils.torch_tools import load_state_dict
@@ -76,7 +77,7 @@ class ModelCheckpoint(Callback):
         best_save: int = -1,
         indicator: str = "",
         inverse: bool = False,
-        logger: logging.Logger | None = None,
+        logger: Any = None,
         model_nums: int = 10,
         *,
         mode: str | None = None,
@@ -94,7 +95,7 @@ class ModelCheckpoint(Callback):
         self.best_save = best_save
         self.model_nums = model_nums
         self.monitor = Monitor(indicator, mode or ("min" if inverse else "max"))
-        self.logger = logger or logging.getLogger(__name__)
+        self.logger = as_logger(logger, __name__)
         self._files = WeightFiles(self.model_dir)
         if self.is_main_process:
             create_dir(str(self.model_dir))
@@ -248,7 +249,8 @@ class ModelCheckpoint(Callback):
         """Whether the weights are finite; a net of NaN can have the best figure so far."""
         if is_finite(state):
             return True
-        self.logger.warning("epoch %d is not the best: its weights are NaN or infinite", epoch)
+        number = epoch_number(epoch)
+        self.logger.warning("epoch %d is not the best: its weights are NaN or infinite", number)
         return False
 
     @contextmanager

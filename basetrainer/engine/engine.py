@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from basetrainer._logs import Logs, SetLogs
+from basetrainer._epochs import epoch_number
+from basetrainer._logs import Logs, SetLogs, phase_metrics
 from basetrainer.data.loader import look_ahead
 from basetrainer.data.placed import length
 from basetrainer.data.resume import close_workers
@@ -111,6 +112,8 @@ class Engine(Step):
         self._screen.logs = logs
         self._gather_audience()
         logs.pop("test", None)  # an earlier score must never be taken for this epoch's
+        logs.setdefault("lr", self.lr)
+        phase_metrics(logs, "train")
         self.set_model(self.model)
         self.on_epoch_begin(epoch, logs)
         self._finish_restoring()
@@ -150,8 +153,8 @@ class Engine(Step):
                 break
         if not self.position.step:
             raise ConfigError(
-                f"Epoch {self.epoch} had no training batch. Is the training set empty, or smaller "
-                f"than one batch with drop_last?"
+                f"Epoch {epoch_number(self.epoch)} had no training batch. Is the training set "
+                f"empty, or smaller than one batch with drop_last?"
             )
         self.check_finite()
 
@@ -270,6 +273,8 @@ class Engine(Step):
         found, request = SetLogs(), NOTHING
         with weights, evaluating(self.model):
             for self.test_set, one in named_test_sets(loader).items():
+                if one is not None:
+                    phase_metrics(logs, "test")
                 self.on_test_begin(logs)
                 self.run_test_epoch(one, logs)
                 request = NOTHING if self.checkpointer is None else self.requests.settle()
@@ -296,5 +301,5 @@ class Engine(Step):
         return request >= STOP
 
     def _title(self, phase: str) -> str:
-        is_one_of_several = self.test_set and phase != "Train"
-        return f"{phase} Epoch #{self.epoch}{f' {self.test_set}' if is_one_of_several else ''}"
+        name = f" {self.test_set}" if self.test_set and phase != "Train" else ""
+        return f"{phase} Epoch #{epoch_number(self.epoch)}{name}"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch.optim import Optimizer
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs, find_metric
 from basetrainer._names import did_you_mean
 from basetrainer.distributed.context import DistContext
@@ -148,7 +149,7 @@ class PlateauLR(LRScheduler):
         if lower < self._scale:
             logger.info(
                 "epoch %d: %s has not improved on %.6g for %d evaluations; lr %.3g -> %.3g",
-                epoch,
+                epoch_number(epoch),
                 self.indicator,
                 self._best,
                 self.patience + 1,

@@ -18,6 +18,7 @@ from basetrainer.utils import log
 from tests.callbacks.events import scalars
 from tests.tiny import TinyTrainer
 
+NAMES = ("box", "cls", "total_loss")
 QUIET = {"num_epochs": 2, "progress": False}
 
 
@@ -107,10 +108,13 @@ def test_each_loss_of_a_dict_has_a_folder_of_its_own(tmp_path):
 
     recorders = [MultiLossesRecorder(), LogHistory(tmp_path, indicators=["loss"])]
     logs = Multi(QUIET, recorders).run()
-    for name in ("box", "cls", "total_loss"):
+    for name in NAMES:
         found = scalars(tmp_path / "test_loss_epoch" / name)
         assert found["test_loss_epoch"][-1] == pytest.approx(logs["test"]["loss"][name])
-    assert rows(tmp_path / "results.csv")[1][2].startswith("{'box': ")
+    header, _, last = rows(tmp_path / "results.csv")
+    names = [f"{phase}-loss/{name}" for phase in ("train", "test") for name in NAMES]
+    assert header == ["epoch", *names]
+    assert float(last[5]) == pytest.approx(logs["test"]["loss"]["cls"], rel=1e-5)
 
 
 def test_a_process_that_is_not_the_main_one_writes_nothing(tmp_path):

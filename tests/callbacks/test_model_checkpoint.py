@@ -122,7 +122,7 @@ def test_weights_of_nan_are_never_best_whatever_their_figure(tmp_path, caplog):
     trainer.callbacks = [Poison(), *trainer.callbacks]
     trainer.run()
     assert [path.name for path in tmp_path.glob("best_*.pth")] == ["best_model_000_0.5000.pth"]
-    assert "epoch 1 is not the best: its weights are NaN or infinite" in caplog.text
+    assert "epoch 2 is not the best: its weights are NaN or infinite" in caplog.text
 
 
 def test_best_save_waits_for_its_epoch(tmp_path):
