@@ -56,10 +56,10 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value]
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if hasattr(value, "tolist"):  # a tensor, an array, a number of numpy
+    number = as_number(value)
+    if number is not None:
+        return number if math.isfinite(number) else None
+    if hasattr(value, "tolist"):  # a tensor or an array that a user's callback has put there
         with contextlib.suppress(Exception):  # sparse, or whatever a user's object raises
             return plain((value.detach() if isinstance(value, Tensor) else value).tolist())
-    number = value if isinstance(value, float) else as_number(value)
-    if number is None:
-        return str(value)
-    return number if math.isfinite(number) else None
+    return str(value)
