@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -16,8 +17,8 @@ _LEAST_COLUMNS = 130
 
 _PREFIX = len("2026-01-01 00:00:00|INFO   | ")
 
-_Item = tuple[int, str]
-"""What is left out first where there is no room (the highest), and a text."""
+_Item = tuple[int, str, str]
+"""What is left out first where there is no room (the highest), a metric's name, and a text."""
 
 
 def epoch_line(
@@ -33,7 +34,7 @@ def epoch_line(
     """Return the line of an epoch; a star stands behind the metrics that made it the best.
 
     Where the line would be longer than the terminal (and 130 columns), it says how many metrics
-    are not in it: parts of dicts of metrics go first, the monitored metric never.
+    are not in it: dicts of metrics go first, those of the most parts, the monitored metric never.
 
     Args:
         epoch: Counts from 0; people count from 1.
@@ -58,15 +59,16 @@ def epoch_line(
     shown = [list(items) for _, _, items in sections]
     while True:
         parts = [
-            " ".join([title, *(text for _, text in some), *_hidden(items, some)]) + star
+            " ".join([title, *(text for *_, text in some), *_hidden(items, some)]) + star
             for (title, star, items), some in zip(sections, shown, strict=True)
         ]
         line = " | ".join([head, *parts, tail])
-        last = max((rank for some in shown for rank, _ in some), default=0)
+        last = max((rank for some in shown for rank, *_ in some), default=0)
         if len(line) <= columns or not last:
             return line
-        some = max(shown, key=lambda some: sum(rank == last for rank, _ in some))
-        del some[max(place for place, (rank, _) in enumerate(some) if rank == last)]
+        found = Counter((rank, name) for some in reversed(shown) for rank, name, _ in some[::-1])
+        gone = max((one for one in found if one[0] == last), key=found.__getitem__)
+        shown = [[item for item in some if item[:2] != gone] for some in shown]
 
 
 def rounded(value: Any) -> Any:
@@ -87,11 +89,11 @@ def _items(metrics: Metrics, indicators: Collection[str], monitored: str) -> Ite
         total = total_of(name, value)
         if total is not None:
             rank = 0 if name == monitored else 1 if "loss" in str(name).lower() else 2
-            yield rank, f"{name} {total:.4g}"
+            yield rank, str(name), f"{name} {total:.4g}"
             continue
         for part, number in flat_numbers({name: value}).items():
             rank = 0 if part.rpartition("/")[2] == monitored else 3
-            yield rank, f"{part} {number:.4g}"
+            yield rank, str(name), f"{part} {number:.4g}"
 
 
 def _hidden(items: list[_Item], shown: list[_Item]) -> list[str]:

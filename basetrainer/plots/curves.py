@@ -85,8 +85,8 @@ def _draw_one(axes: Any, run: History, lines: dict[str, Points], legend: dict[st
         else:
             color = f"C{tests.index(name) % 10}" if name in tests else _GREY
             handle = _line(axes, name, points, color)
-        if name != LEARNING_RATE:
-            legend.setdefault(phase, handle)
+        if name != LEARNING_RATE and not (has_parts and phase in legend):
+            legend[phase] = handle
     if has_parts:
         _name_parts(axes, shown)
     best = run.best()
