@@ -95,7 +95,6 @@ class PhaseLogs(Metrics):
     pop = _settled_first(dict.pop)
     popitem = _settled_first(dict.popitem)
     setdefault = _settled_first(dict.setdefault)
-    __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OrderedDict, (), None, None, iter(self.items())
@@ -131,9 +130,9 @@ def metrics_by_set(metrics: Metrics | None) -> dict[str, Metrics]:
     """Return the metrics of each test set; those of a single one, or of none, have the name ""."""
     if not isinstance(metrics, SetLogs):
         return {"": metrics or {}}
-    sets = {name: one for name, one in metrics.items() if isinstance(one, Mapping)}
+    sets: dict[str, Metrics] = {name: one for name, one in metrics.items() if isinstance(one, dict)}
     own = {name: one for name, one in metrics.items() if name not in sets}  # a callback's
-    return {**({"": own} if own else {}), **sets}
+    return ({"": own} if own else {}) | sets
 
 
 def phase_metrics(logs: Logs | None, phase: Phase) -> PhaseLogs:
@@ -186,5 +185,5 @@ def _as_figure(value: Any) -> float | None:
         return sum(part for part in parts if part is not None)
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # a list, a text, several elements
         return None

@@ -70,7 +70,7 @@ def test_a_block_runs_as_it_stands(page, code, tmp_path):
         assert accuracy > 90
 
 
-TRAINING = [one for one in PYTHON if re.search(r"\"num_epochs\": \d+", one.values[1])]
+TRAINING = [one for one in PYTHON if re.search(r"\"num_epochs\": \d+", str(one.values[1]))]
 
 
 @pytest.mark.parametrize(("page", "code"), TRAINING)

@@ -112,8 +112,8 @@ class Engine(Step):
         self._screen.logs = logs
         self._gather_audience()
         logs.pop("test", None)  # an earlier score must never be taken for this epoch's
-        logs.setdefault("lr", self.lr)
-        phase_metrics(logs, "train")
+        logs.setdefault("lr", self.lr)  # before the figures
+        phase_metrics(logs, "train")  # there for whichever callback comes first
         self.set_model(self.model)
         self.on_epoch_begin(epoch, logs)
         self._finish_restoring()
@@ -145,7 +145,7 @@ class Engine(Step):
             self.position.update += self._window_ends
             logs["lr"] = self.lr
             self.on_train_summary(inputs, outputs, losses, self.epoch, step, logs)
-            if self._is_log_point(step):
+            if self.config.log_freq > 0 and (step + 1) % self.config.log_freq == 0:
                 self.check_finite()
             self.on_batch_end(step, logs)
             self.position.step = step + 1
@@ -162,6 +162,7 @@ class Engine(Step):
         """Evaluate on every batch of ``dataset``; None is no batch."""
         if dataset is None:
             return
+        phase_metrics(logs, "test")  # there for whichever callback comes first
         self.model.eval()
         for step, inputs in enumerate(self.batches(dataset, self._title("Test "))):
             self.test_step = step
@@ -273,8 +274,6 @@ class Engine(Step):
         found, request = SetLogs(), NOTHING
         with weights, evaluating(self.model):
             for self.test_set, one in named_test_sets(loader).items():
-                if one is not None:
-                    phase_metrics(logs, "test")
                 self.on_test_begin(logs)
                 self.run_test_epoch(one, logs)
                 request = NOTHING if self.checkpointer is None else self.requests.settle()
@@ -289,10 +288,6 @@ class Engine(Step):
         if found:
             logs["test"] = found
 
-    def _is_log_point(self, step: int) -> bool:
-        frequency = self.config.log_freq
-        return frequency > 0 and (step + 1) % frequency == 0
-
     def _is_cut_short(self) -> bool:
         """Between two updates: save if it is due, and tell whether the epoch ends here."""
         request = self.requests.poll()
@@ -301,5 +296,5 @@ class Engine(Step):
         return request >= STOP
 
     def _title(self, phase: str) -> str:
-        name = f" {self.test_set}" if self.test_set and phase != "Train" else ""
-        return f"{phase} Epoch #{epoch_number(self.epoch)}{name}"
+        test_set = f" {self.test_set}" if self.test_set and phase != "Train" else ""
+        return f"{phase} Epoch #{epoch_number(self.epoch)}{test_set}"

@@ -52,17 +52,15 @@ class Progress:
 
         Args:
             loader: Any iterable; without a length there is no remaining time.
-            title: What stands before the bar. It also says what the pass is for: ``Train``,
-                ``Test`` (``Val``, ``Eval``) or ``Predict``; with another one, the model's mode
-                does.
+            title: What stands before the bar; its first word tells the phase.
             engine: Who trains.
         """
         clock = self._clock
         begin = clock()
         # A run that goes on in the middle of an epoch has some of its batches behind it.
-        done = engine.position.step if _phase(title, engine) == "train" else 0
+        done = engine.position.step if _phase(title) == "train" else 0
+        self._note_epoch(title, -1 if done else engine.epoch, begin)
         shown = _Pass(title, length(loader), begin, engine, done)
-        self._note_epoch(shown.phase, -1 if done else engine.epoch, begin)
         has_bar = engine.progress and can_draw()
         due = self._next_draw if has_bar else begin + SECONDS_BETWEEN_LINES
         try:
@@ -84,9 +82,9 @@ class Progress:
         if bar is not None:
             bar.close()
 
-    def _note_epoch(self, phase: Phase | None, epoch: int, now: float) -> None:
+    def _note_epoch(self, title: str, epoch: int, now: float) -> None:
         """Measure whole epochs, from one training pass to the next; -1 is a part of one."""
-        if phase == "train":
+        if _phase(title) == "train":
             if epoch == self._epoch + 1 and self._epoch >= 0:
                 self._epoch_seconds = now - self._epoch_begin
             self._epoch, self._epoch_begin = epoch, now
@@ -117,7 +115,7 @@ class _Pass:
         self.total = total
         self.number = done
         self._engine = engine
-        self.phase = _phase(title, engine)
+        self.phase = _phase(title)
         self._then = now
         self._rate = 0.0  # batches per second
         self._batch_size = 0
@@ -181,14 +179,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _phase(title: str, engine: Engine) -> Phase | None:
-    """Return what a pass is for; a loop of one's own may call it anything."""
-    word = title.strip().lower()
-    if word.startswith("predict"):
-        return None
-    if word.startswith(("train", "test", "val", "eval")):
-        return "train" if word.startswith("train") else "test"
-    return "train" if engine.model is not None and engine.model.training else "test"
+def _phase(title: str) -> Phase | None:
+    word = title.split(maxsplit=1)[0].lower() if title.strip() else ""
+    return "train" if word == "train" else "test" if word == "test" else None
 
 
 def _main_metric(engine: Engine) -> str:

@@ -72,7 +72,7 @@ def draw_lr(
     for name, curve in curves.items():
         times = [epoch_number(0) + index / updates_per_epoch for index in range(len(curve))]
         axes.plot(times, curve, label=name, linewidth=1.5, drawstyle="steps-post")
-    axes.set(xlabel="epoch", ylabel="learning rate", title=title)
+    axes.set(xlabel="beginning of epoch", ylabel="learning rate", title=title)
     if log_scale:
         axes.set_yscale("log")
     else:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from basetrainer.callbacks.losses_recorder import LossesRecorder
-from basetrainer.engine.progress import Progress, _phase, duration
+from basetrainer.engine.progress import Progress, duration
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from tests.tiny import TinyTrainer
 
@@ -209,23 +209,6 @@ def test_a_notebook_without_widgets_has_lines(monkeypatch, capsys, caplog):
         trainer(tick=3.0, num_epochs=1).run()
     assert "Train Epoch #1: 4/10, loss" in caplog.text
     assert "\r" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("title", "is_training", "phase"),
-    [
-        ("Training", False, "train"),
-        ("Validation", True, "test"),
-        ("evaluate", True, "test"),
-        ("Predict", True, None),
-        ("my loop", True, "train"),
-        ("", False, "test"),
-    ],
-)
-def test_a_pass_of_ones_own_has_metrics_whatever_it_is_called(title, is_training, phase):
-    made = trainer(tick=1.0)
-    made.model.train(is_training)
-    assert _phase(title, made) == phase
 
 
 def test_batches_can_be_overridden_with_its_two_arguments():
