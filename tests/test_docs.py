@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.optimizer.build_optimizer import OPTIMIZERS
 from basetrainer.scheduler.build_scheduler import SCHEDULERS
 from docs.make_structure import JOBS, LISTENERS, PATH, parent, steps
+from tests.fixtures.programs import run_program
 from tests.tiny import TinyTrainer
 
 ROOT = Path(example.__file__).parent
@@ -54,13 +53,7 @@ def test_a_block_runs_as_it_stands(page, code, tmp_path):
         (tmp_path / name).write_text(text, "utf-8")
     # A whole program is run to its end by the shell blocks of its page.
     more = ["--dry_run"] if code in files.values() else []
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", "block.py", *more],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=tmp_path,
-    )
+    done = run_program("block.py", *more, warnings=[("error", "DeprecationWarning")])
     lacking = re.search(r"^\S+Error: .*pip install '\S+\[\w+\]'.*", done.stderr, re.M)
     if lacking:
         pytest.skip(lacking[0])  # the block is about an extra
@@ -77,8 +70,7 @@ TRAINING = [one for one in PYTHON if re.search(r"\"num_epochs\": \d+", str(one.v
 def test_a_block_that_trains_works_where_not_every_epoch_has_a_test(page, code, tmp_path):
     sparse = re.sub(r"\"num_epochs\": \d+", '"num_epochs": 3, "test_every": 2', code)
     (tmp_path / "block.py").write_text(sparse, "utf-8")
-    command = [sys.executable, "block.py"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    done = run_program("block.py")
     assert done.returncode == 0, done.stderr
 
 

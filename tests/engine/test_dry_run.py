@@ -15,7 +15,7 @@ from basetrainer.engine.dry_run import dry_run
 from basetrainer.engine.launch import launch
 from basetrainer.errors import DryRunError
 from basetrainer.utils import log
-from tests.engine.planted_faults import FAULTS, SETTINGS, Folders, table
+from tests.fixtures.planted_faults import FAULTS, SETTINGS, Folders, table
 from tests.tiny import TinyTrainer
 
 PAGE = Path(bt.__file__).parents[1] / "docs" / "dry_run.md"
@@ -56,7 +56,8 @@ def test_a_trainer_without_fault_has_no_problem_and_no_warning():
     report = dry_run(Folders, {**SETTINGS, "work_dir": "runs"})
     assert (report.problems, report.warnings) == ([], [])
     assert report.checked() is report
-    expected = ["build", "train data", "test data", "train", "test", "pictures"]
+    expected = ["build", "train data", "test data", "train", "test", "monitor", "pictures"]
+    assert report.lines["monitor"].startswith("Acc: larger is better")
     assert list(report.lines) == [*expected, "checkpoint", "resume", "estimate"]
     assert "2 updates" in report.lines["train"]
     assert "went on in epoch 2" in report.lines["resume"]
