@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
@@ -95,7 +96,7 @@ class EarlyStop(Callback):
         if self.num_bad >= self.patience and engine is not None:
             engine.stop(
                 f"{monitor.indicator} did not improve in {self.num_bad} evaluations "
-                f"(best {monitor.best:.4g} in epoch {monitor.best_epoch + 1})"
+                f"(best {monitor.best:.4g} in epoch {epoch_number(monitor.best_epoch)})"
                 if monitor.best is not None and monitor.best_epoch is not None
                 else f"{monitor.indicator} was never a number in {self.num_bad} evaluations"
             )

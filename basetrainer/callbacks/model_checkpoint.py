@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from basetrainer._deprecated import renamed
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.describe import describe
@@ -26,6 +26,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir
+from basetrainer.utils.log import as_logger
 from basetrainer.utils.monitor import Monitor, monitoring
 
 
@@ -86,7 +87,7 @@ class ModelCheckpoint(Callback):
         best_save: int = -1,
         indicator: str = "",
         inverse: bool | None = None,
-        logger: logging.Logger | None = None,
+        logger: Any = None,
         model_nums: int = 10,
         *,
         mode: str | None = None,
@@ -100,7 +101,7 @@ class ModelCheckpoint(Callback):
         self.best_save = best_save
         self.model_nums = model_nums
         self.monitor = Monitor(indicator, mode, inverse=inverse)
-        self.logger = logger or logging.getLogger(__name__)
+        self.logger = as_logger(logger, __name__)
         self.model_dir: Path | None = None
         self.weight_files: WeightFiles | None = None
         folder = moder_dir if moder_dir is not None else model_dir
@@ -271,7 +272,7 @@ class ModelCheckpoint(Callback):
         is_sound: bool = self._of_main(is_finite(state))
         if not is_sound and self.is_main_process:
             text = "the weights of epoch %d are not saved: they are NaN or infinite"
-            self.logger.warning(text, epoch + 1)
+            self.logger.warning(text, epoch_number(epoch))
         return is_sound
 
     def _of_main(self, value: Any) -> Any:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.run_lock import RunLock
@@ -239,7 +240,7 @@ class Checkpointer:
         logger.info(
             "resume: from %s: epoch %d, batch %d, update %d",
             origin.path,
-            position.epoch,
+            epoch_number(position.epoch),
             position.step,
             position.update,
         )

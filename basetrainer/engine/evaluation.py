@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
-from basetrainer._logs import Logs, Phase, SetLogs
+from basetrainer._epochs import epoch_number
+from basetrainer._logs import Logs, Phase, SetLogs, phase_metrics
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer
@@ -56,6 +57,7 @@ class Evaluation(Step):
         """Evaluate on every batch of ``dataset``; None is no batch."""
         if dataset is None:
             return
+        phase_metrics(logs, "test")  # there for whichever callback comes first
         self.model.eval()
         for step, inputs in enumerate(self.batches(dataset, self._title("Test "))):
             self.test_step = step
@@ -129,5 +131,5 @@ class Evaluation(Step):
             self._phase = before
 
     def _title(self, phase: str) -> str:
-        is_one_of_several = self.test_set and phase != "Train"
-        return f"{phase} Epoch #{self.epoch}{f' {self.test_set}' if is_one_of_several else ''}"
+        test_set = f" {self.test_set}" if self.test_set and phase != "Train" else ""
+        return f"{phase} Epoch #{epoch_number(self.epoch)}{test_set}"

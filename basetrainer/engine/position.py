@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from basetrainer._epochs import epoch_number
+
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
 
@@ -48,9 +50,9 @@ def is_testing(engine: Engine) -> bool:
 
 def place_of(engine: Engine) -> str:
     """Return where a run is, in words such as ``epoch 3, step 17``."""
-    position = engine.position
+    position, epoch = engine.position, epoch_number(engine.epoch)
     if position.epoch > engine.epoch:
-        return f"the end of epoch {engine.epoch}"
+        return f"the end of epoch {epoch}"
     if is_testing(engine):
-        return f"epoch {engine.epoch}, test step {engine.test_step}"
-    return f"epoch {engine.epoch}, step {position.step}"
+        return f"epoch {epoch}, test step {engine.test_step}"
+    return f"epoch {epoch}, step {position.step}"

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from basetrainer._logs import Logs, Phase, find_metric
+from basetrainer._logs import Logs, Phase
+from basetrainer._metrics import flat_numbers, total_of
 from basetrainer.data.placed import length
 from basetrainer.engine.bar import Bar, Reading, can_draw
 from basetrainer.utils.monitor import deciding_monitor
@@ -139,7 +140,7 @@ class _Pass:
 
     def read(self, logs: Logs | None, epoch_seconds: float | None) -> Reading:
         """Return what is known: figures, remaining time, speed and lr."""
-        images = self._rate * self._batch_size * self._engine.context.world_size
+        samples = self._rate * self._batch_size * self._engine.context.world_size
         left, run = self._remaining(epoch_seconds) if self._rate and self.total else ("", "")
         return Reading(
             self.title,
@@ -148,7 +149,7 @@ class _Pass:
             tuple(self._figures(logs)),
             left,
             run,
-            f"{images:.0f}" if self._rate else "",
+            f"{samples:.0f}" if self._rate else "",
             self._engine.lr if self.phase == "train" else None,
         )
 
@@ -159,11 +160,15 @@ class _Pass:
         metrics = (logs or {}).get(self.phase) or {}
         names = list(metrics)
         losses = [name for name in names if "loss" in name.lower()] or names
-        others = [
-            name for name in (_main_metric(self._engine), *names) if name and name not in losses
-        ]
+        main = _main_metric(self._engine)
+        if main.partition("/")[0] == self._engine.test_set:
+            main = main.partition("/")[2]
+        others = [name for name in (main, *names) if name and name not in losses]
         for name in (*losses[:1], *others[:1]):
-            value = find_metric({self.phase: metrics}, name)
+            value = total_of(name, metrics.get(name))
+            if value is None:  # one class of a dict of metrics, or that of one test set
+                parts = flat_numbers(metrics).items()
+                value = next((one for key, one in parts if f"/{key}".endswith(f"/{name}")), None)
             if value is not None:
                 yield f"{name} {value:.4g}"
 

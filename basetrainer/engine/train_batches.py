@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer.data.loader import look_ahead
 from basetrainer.data.placed import length
 from basetrainer.engine.signals import STOP
@@ -99,8 +100,8 @@ class TrainBatches:
             self.is_counted = False
         if self._has_begun and not position.step:
             raise ConfigError(
-                f"Epoch {engine.epoch} had no training batch. Is the training set empty, or "
-                f"smaller than one batch with drop_last?"
+                f"Epoch {epoch_number(engine.epoch)} had no training batch. Is the training set "
+                f"empty, or smaller than one batch with drop_last?"
             )
         trained = self._has_trained or position.update > self._update or self._begin
         if not trained:

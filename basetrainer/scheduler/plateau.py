@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch.optim import Optimizer
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.engine import Engine
@@ -160,7 +161,7 @@ class PlateauLR(LRScheduler):
         if lower < self._scale:
             logger.info(
                 "epoch %d: %s has not improved on %.6g for %d evaluations; lr %.3g -> %.3g",
-                epoch,
+                epoch_number(epoch),
                 self.indicator,
                 self._monitor.best if self._monitor.best is not None else math.nan,
                 self.patience + 1,

@@ -8,6 +8,7 @@ import math
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ def test_nan_and_infinity_are_null(tmp_path):
 
 def test_what_users_put_into_logs_becomes_plain():
     value = {"t": torch.tensor([1.5], requires_grad=True), 1: (np.float32(0.5), np.arange(2))}
-    assert plain({"a": value, "p": Path("x")}) == {
-        "a": {"t": [1.5], "1": [0.5, [0, 1]]},
-        "p": "x",
-    }
+    more = {"p": Path("x"), "s": torch.eye(2).to_sparse(), "d": Decimal("0.5"), "b": torch.ones(2)}
+    found = plain({"a": value, **more})
+    assert found.pop("s").startswith("tensor(")
+    assert found == {"a": {"t": 1.5, "1": [0.5, [0, 1]]}, "p": "x", "d": 0.5, "b": [1.0, 1.0]}
 
 
 def test_a_line_that_was_cut_off_is_dropped_when_a_run_goes_on(tmp_path):

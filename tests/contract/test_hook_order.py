@@ -94,7 +94,7 @@ def test_an_exception_is_heard_and_says_where_it_was():
         TinyTrainer({"num_epochs": 1, "progress": False}, [tracer, Failing()]).run()
     assert tracer.trace[-1] == "on_exception()"
     assert "on_train_end()" not in tracer.trace
-    assert getattr(caught.value, "__notes__", ["epoch 0, step 1"])[0].endswith("epoch 0, step 1")
+    assert getattr(caught.value, "__notes__", ["epoch 1, step 1"])[0].endswith("epoch 1, step 1")
 
 
 def test_stop_within_an_epoch_ends_the_run_at_the_next_step_without_an_evaluation():

@@ -175,7 +175,7 @@ def test_one_process_that_stalls_says_where_and_ends(holds_python, capfd, monkey
     said = capfd.readouterr().err
     assert "in on_batch_begin" in said
     if not holds_python:
-        assert "error: Rank 0 at epoch 0, step 1: nothing was done for 0.3 s" in said
+        assert "error: Rank 0 at epoch 1, step 1: nothing was done for 0.3 s" in said
         assert "the last completed hook is on_batch_begin" in said  # that of step 0
 
 

@@ -133,4 +133,4 @@ def test_two_machines_end_together_whatever_happens_to_one():
             row = two_hosts.train(folder, how)
         assert row[3] == "yes", row
         if how == "raise":
-            assert row[4].count("rank 0 at epoch 0, step 3 failed") == 2  # on both screens
+            assert row[4].count("rank 0 at epoch 1, step 3 failed") == 2  # on both screens

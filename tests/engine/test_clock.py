@@ -215,8 +215,8 @@ def test_a_starving_step_is_said_with_a_setting_to_try(hands, caplog, monkeypatc
     lines = starved_lines(caplog, slow_trainer(hands, sample=1.0, step=1.0, num_epochs=9))
     assert len(lines) == starving.MAX_LINES
     # Of 12 s of data the first epoch's first batch, 4 s, counts as a start.
-    assert "53% of the training time of epoch 0" in lines[0]
-    assert "80% of the training time of epoch 1" in lines[1]
+    assert "53% of the training time of epoch 1" in lines[0]
+    assert "80% of the training time of epoch 2" in lines[1]
     assert lines[0].endswith("try num_workers=4.")
 
 

@@ -83,7 +83,7 @@ def test_an_error_deep_in_the_users_code_shows_all_of_it_and_little_of_ours(capl
     names = [entry.name for entry in traceback.extract_tb(error.__traceback__)]
     for name in ("run_train_epoch", "train_step", "forward", "fails"):
         assert names.count(name) == 1
-    assert place(error, caplog) == "basetrainer: at epoch 0, step 1"
+    assert place(error, caplog) == "basetrainer: at epoch 1, step 1"
 
 
 class Data(Dataset[Any]):

@@ -160,7 +160,7 @@ class Spoilt(TinyTrainer):
 def test_nan_raises_at_the_next_log_point_naming_epoch_step_and_loss(tmp_path):
     trainer = Spoilt({**QUIET, "log_freq": 2})
     trainer.bad = (1, 2)
-    with pytest.raises(NonFiniteError, match="loss 'sour' became nan at epoch 0, step 1"):
+    with pytest.raises(NonFiniteError, match="loss 'sour' became nan at epoch 1, step 1"):
         trainer.run()
     assert trainer.position.step == 1
 

@@ -88,7 +88,7 @@ def test_a_nan_is_no_progress_and_a_reduction_is_logged(caplog: pytest.LogCaptur
     scheduler.on_epoch_end(0, {"loss": 0.0})
     with caplog.at_level(logging.INFO, "basetrainer"):
         scheduler.on_epoch_end(1, {"loss": math.nan})
-    assert "epoch 1: loss has not improved on 0 for 1 evaluations; lr 0.1 -> 0.05" in caplog.text
+    assert "epoch 2: loss has not improved on 0 for 1 evaluations; lr 0.1 -> 0.05" in caplog.text
 
 
 def test_its_state_goes_on_where_it_was() -> None:
