@@ -53,11 +53,8 @@ def write(samples: Samples, folder: StrPath, *, with_outlines: bool = True) -> l
     if samples.point_names:
         settings["kpt_shape"] = [len(samples.point_names), 3]
         settings["kpt_names"] = {0: list(samples.point_names)}
-    listing = target / "images.txt"
-    listing.write_text(
-        "".join(f"{Path(path).absolute()}\n" for path in samples.paths), encoding="utf-8"
-    )
-    settings["train"] = listing.name
+    if (target / "images").is_dir():
+        settings["train"] = "images"
     (target / "data.yaml").write_text(
         yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8"
     )
