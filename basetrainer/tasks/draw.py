@@ -139,7 +139,7 @@ def draw_skeleton(
     thick = line_width(image)
     # Pixel i covers i to i + 1, and Pillow names pixels: the pixel of x is floor(x).
     places = [
-        tuple(int(math.floor(one)) for one in point[:2]) if is_shown else (0, 0)
+        tuple(math.floor(one) for one in point[:2]) if is_shown else (0, 0)
         for point, is_shown in zip(points, shown, strict=True)
     ]
     for place, (first, last) in enumerate(links):
@@ -180,8 +180,8 @@ def grid(images: Sequence[Image], *, columns: int | None = None, side: int = 256
 
 def _pixels_of(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return the first and the last pixel that a box covers, within the image."""
-    x1, y1 = (int(math.floor(round(float(side), 3))) for side in box[:2])
-    x2, y2 = (int(math.ceil(round(float(side), 3))) - 1 for side in box[2:])
+    x1, y1 = (math.floor(round(float(side), 3)) for side in box[:2])
+    x2, y2 = (math.ceil(round(float(side), 3)) - 1 for side in box[2:])
     x1, x2 = (min(max(side, 0), size[0] - 1) for side in (x1, x2))
     y1, y2 = (min(max(side, 0), size[1] - 1) for side in (y1, y2))
     return x1, y1, max(x1, x2), max(y1, y2)
@@ -193,13 +193,11 @@ def _write(image: Image, draw: Any, text: str, corner: tuple[int, int], color: C
 
     size = max(8.0, min(max(image.size) / 45, 40.0))
     font = ImageFont.load_default(size=size)
-    left, top, right, bottom = (
-        int(math.ceil(one)) for one in draw.textbbox((0, 0), text, font=font)
-    )
+    left, top, right, bottom = (math.ceil(one) for one in draw.textbbox((0, 0), text, font=font))
     while right - left + 2 > image.width and len(text) > 1:
         text = f"{text[:-2]}~" if len(text) > 2 else text[:1]
         left, top, right, bottom = (
-            int(math.ceil(one)) for one in draw.textbbox((0, 0), text, font=font)
+            math.ceil(one) for one in draw.textbbox((0, 0), text, font=font)
         )
     width, height = right - left + 2, bottom - top + 2
     if width > image.width or height > image.height:
