@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from basetrainer.engine.base import HOOKS, Base
 from basetrainer.optimizer.build_optimizer import OPTIMIZERS
 from basetrainer.scheduler.build_scheduler import SCHEDULERS
 from docs.make_structure import JOBS, LISTENERS, PATH, parent, steps
+from tests.fixtures.programs import run_program
 
 ROOT = Path(example.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,13 +48,7 @@ def test_a_block_runs_as_it_stands(page, code, tmp_path):
         (tmp_path / name).write_text(text, "utf-8")
     # A whole program is run to its end by the shell blocks of its page.
     more = ["--dry_run"] if code in files.values() else []
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", "block.py", *more],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=tmp_path,
-    )
+    done = run_program("block.py", *more, warnings=[("error", "DeprecationWarning")])
     lacking = re.search(r"^\S+Error: .*pip install '\S+\[\w+\]'.*", done.stderr, re.M)
     if lacking:
         pytest.skip(lacking[0])  # the block is about an extra

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from basetrainer._logs import Logs
+from basetrainer._torch_private import foreach
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.distributed.strategy import is_sharded, unwrap
 from basetrainer.errors import ConfigError
@@ -68,7 +69,7 @@ class EMA(Callback):
         self._seen_update = engine.position.update
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         self.num_updates += 1
-        torch._foreach_lerp_(*self._pairs, 1.0 - decay)
+        foreach("lerp_", *self._pairs, 1.0 - decay)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:

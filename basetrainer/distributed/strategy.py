@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from basetrainer._torch_private import without_buffer_sync
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 
@@ -153,12 +154,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         with undivided(model):
             yield
         return
-    before = model.require_forward_param_sync
-    model.require_forward_param_sync = False  # type: ignore[assignment]
-    try:
+    with without_buffer_sync(model):
         yield
-    finally:
-        model.require_forward_param_sync = before
 
 
 def undivided(model: nn.Module) -> AbstractContextManager[None]:

@@ -22,7 +22,7 @@ QUIET = {"num_epochs": 2, "progress": False}
 
 
 def callbacks(folder: Path, **options: Any) -> list[Any]:
-    history = LogHistory(folder, indicators=["loss", "Acc"], **options)
+    history = LogHistory(folder, indicators=["loss", "Acc"], **{"pictures": False, **options})
     return [LossesRecorder(), AccuracyRecorder(), history]
 
 
@@ -69,7 +69,9 @@ def test_a_rerun_with_other_columns_moves_the_old_table_away(tmp_path):
     TinyTrainer(QUIET, callbacks(tmp_path)).run()
     TinyTrainer(QUIET, callbacks(tmp_path)).run()
     assert len(rows(tmp_path / "results.csv")) == 5
-    TinyTrainer(QUIET, [LossesRecorder(), LogHistory(tmp_path, indicators=["loss"])]).run()
+    TinyTrainer(
+        QUIET, [LossesRecorder(), LogHistory(tmp_path, indicators=["loss"], pictures=False)]
+    ).run()
     assert rows(tmp_path / "results.csv")[0] == ["epoch", "train-loss", "test-loss"]
     assert len(rows(tmp_path / "results-1.csv")) == 5
 
@@ -105,7 +107,7 @@ def test_each_loss_of_a_dict_has_a_folder_of_its_own(tmp_path):
             outputs, loss = super().run_step(inputs)
             return outputs, {"box": loss, "cls": 2 * loss}
 
-    recorders = [MultiLossesRecorder(), LogHistory(tmp_path, indicators=["loss"])]
+    recorders = [MultiLossesRecorder(), LogHistory(tmp_path, indicators=["loss"], pictures=False)]
     logs = Multi(QUIET, recorders).run()
     for name in ("box", "cls", "total_loss"):
         found = scalars(tmp_path / "test_loss_epoch" / name)

@@ -38,7 +38,7 @@ def epochs_of(folder: Path) -> tuple[list[int], list[int]]:
 
 
 def trainer(folder: Path, num_epochs: int, **parts: Any) -> tuple[TinyTrainer, LogHistory]:
-    history = LogHistory(folder / "log")
+    history = LogHistory(folder / "log", pictures=False)
     made = TinyTrainer({**CFG, "num_epochs": num_epochs}, **parts)
     saver = ModelCheckpoint(made.model, None, folder / "model", num_epochs, 0, indicator="Acc")
     made.callbacks = [LossesRecorder(), AccuracyRecorder(), history, saver]
@@ -81,7 +81,10 @@ def test_the_losses_of_a_dict_are_taken_back_too(tmp_path):
             return outputs, {"box": loss, "cls": 2 * loss}
 
     for start, end in ((0, 3), (1, 2)):
-        made = Multi({**CFG, "num_epochs": end}, [MultiLossesRecorder(), LogHistory(tmp_path)])
+        made = Multi(
+            {**CFG, "num_epochs": end},
+            [MultiLossesRecorder(), LogHistory(tmp_path, pictures=False)],
+        )
         made.position.load_state_dict({"epoch": start, "step": 0, "update": 3 * start})
         made.run()
     found = points(tmp_path / "test_loss_epoch" / "box")

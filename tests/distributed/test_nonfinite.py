@@ -31,7 +31,7 @@ class Spoilt(TinyTrainer):
 def stopped(folder: str, log_freq: int, step: int) -> dict[str, Any]:
     """Train, and return how it ended in this process."""
     cfg = {"num_epochs": 2, "progress": False, "gpu_id": [0, 1], "log_freq": log_freq}
-    callbacks: list[Any] = [LossesRecorder(), LogHistory(folder, log_freq=0)]
+    callbacks: list[Any] = [LossesRecorder(), LogHistory(folder, log_freq=0, pictures=False)]
     trainer = Spoilt(cfg, callbacks, batch_size=2, bad=step, num_samples=12, tests=False)
     trainer.callbacks.append(ModelCheckpoint(trainer.model, trainer.optimizer, folder, 2))
     with pytest.raises(NonFiniteError) as caught:
@@ -48,7 +48,7 @@ def stop_all(folder: str) -> list[list[dict[str, Any]]]:
 @pytest.mark.distributed
 def test_all_ranks_stop_alike_and_nothing_is_saved(tmp_path):
     for (log_freq, step), (first, second) in zip(
-        CASES, launch(stop_all, 2, args=(str(tmp_path),)), strict=True
+        CASES, launch(stop_all, 2, args=(str(tmp_path),), start_method="fork"), strict=True
     ):
         assert first == second
         said = f"The loss 'sour' became nan at epoch 0, step {step} on rank 1."

@@ -15,7 +15,7 @@ from basetrainer.engine.dry_run import dry_run
 from basetrainer.engine.launch import launch
 from basetrainer.errors import DryRunError
 from basetrainer.utils import log
-from tests.engine.planted_faults import FAULTS, SETTINGS, Folders, table
+from tests.fixtures.planted_faults import FAULTS, SETTINGS, Folders, table
 from tests.tiny import TinyTrainer
 
 PAGE = Path(bt.__file__).parents[1] / "docs" / "dry_run.md"

@@ -13,7 +13,7 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.engine.base import HOOKS
 from basetrainer.engine.explain import ORDER, explain_run
 from basetrainer.utils import setup_config
-from tests.engine.planted_faults import SETTINGS, Folders
+from tests.fixtures.planted_faults import SETTINGS, Folders
 from tests.tiny import TinyTrainer, Tracer
 
 CFG = {"num_epochs": 1, "progress": False}
