@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 from basetrainer._names import did_you_mean
-from basetrainer.errors import ConfigError, DataError
+from basetrainer.errors import AnnotationError, ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Faults:
             sources: What was read, for the message.
 
         Raises:
-            DataError: With all faults, by kind.
+            AnnotationError: With all faults, by kind.
         """
         for what, count in self.notes.items():
             logger.info("%s: %s: %s", sources, what, f"{count:,}")
@@ -105,7 +105,7 @@ class Faults:
             return
         text = "\n  ".join(self.lines())
         if self.on_fault == "raise":
-            raise DataError(
+            raise AnnotationError(
                 f"{sources}: {_number(len(self.found))} in the annotations\n  {text}\n"
                 "Correct them; or write on_fault: fix (drops the objects, keeps their images) or "
                 "on_fault: skip (leaves their images out)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -184,6 +185,12 @@ class Samples(LazySequence[Sample]):
     def paths(self) -> list[str]:
         """The file of each image."""
         return [self._paths.path(place) for place in range(len(self))]
+
+    def moved(self, paths: Sequence[str]) -> Samples:
+        """Return the same samples with their images at other paths."""
+        other = copy.copy(self)
+        other._paths = PathTable("", paths)
+        return other
 
     @property
     def counts(self) -> Ints:

@@ -47,7 +47,8 @@ def open_samples(
 
     Raises:
         ConfigError: If a path is missing, or its format is not known.
-        DataError: If there are faults and ``on_fault`` is ``raise``, or no image is left.
+        AnnotationError: If there are faults and ``on_fault`` is ``raise``.
+        DataError: If no image is left.
     """
     if format != "auto" and format not in FORMATS:
         hint = did_you_mean(str(format), FORMATS)

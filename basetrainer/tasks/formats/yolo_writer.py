@@ -27,7 +27,7 @@ def write(samples: Samples, folder: StrPath, *, with_outlines: bool = True) -> l
     (target / "labels").mkdir(parents=True, exist_ok=True)
     lost = {
         "crowds, left out": 0,
-        "outlines of several parts or run lengths": 0,
+        "outlines of several parts or run lengths, written as boxes": 0,
         "difficult marks": 0,
     }
     for sample in samples:
@@ -42,7 +42,7 @@ def write(samples: Samples, folder: StrPath, *, with_outlines: bool = True) -> l
                 isinstance(outline, tuple) and not isinstance(outline, RLE) and len(outline) == 1
             )
             if outline is not None and not is_one:
-                lost["outlines of several parts or run lengths"] += 1
+                lost["outlines of several parts or run lengths, written as boxes"] += 1
             polygon: Any = None
             if isinstance(outline, tuple) and is_one and with_outlines and sample.points is None:
                 polygon = outline[0]

@@ -10,7 +10,8 @@ import pytest
 
 from basetrainer.tasks.formats import coco_writer, labelme, voc, yolo_writer
 from basetrainer.tasks.formats.open import format_of, open_samples
-from basetrainer.tasks.generated import JOINTS, LINKS, write_figures, write_shapes
+from basetrainer.tasks.generated_figures import JOINTS, LINKS, write_figures
+from basetrainer.tasks.generated_shapes import write_shapes
 
 
 def by_name(samples):
