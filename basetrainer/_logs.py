@@ -155,5 +155,5 @@ def _as_figure(value: Any) -> float | None:
         return sum(part for part in parts if part is not None)
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # a list, a text, several elements
         return None

@@ -180,9 +180,9 @@ class LogHistory(Callback):
         """Tell where the time went, draw the run, and close the files."""
         engine = self.engine
         if self.is_main_process and engine is not None:
-            if self._best is not None and self._best.best_epoch is not None:
-                best = (self._best.indicator, rounded(self._best.best), self._best.best_epoch + 1)
-                self.logger.info("best %s %s, in epoch %d", *best)
+            if best := engine.best:
+                value = rounded(best.value)
+                self.logger.info("best %s %s, in epoch %d", best.metric, value, best.epoch + 1)
             seconds = engine.run_clock.measure_run(engine)
             self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
         if self._pictures is not None and self._csv is not None:
@@ -198,9 +198,7 @@ class LogHistory(Callback):
         best = self._best
         return {
             "indicators": list(self.indicators),
-            "best": {"indicator": best.indicator, "mode": best.mode, **best.state_dict()}
-            if best is not None
-            else None,
+            "best": best.state_dict() if best is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -214,7 +212,7 @@ class LogHistory(Callback):
             deciding_monitor(self.engine.callbacks if self.engine is not None else ())
         )
         before = self._best_before
-        if found and (before.get("indicator"), before.get("mode")) == (found.indicator, found.mode):
+        if found is not None and before and found.is_of(before):
             found.load_state_dict(before)
         return found
 

@@ -30,7 +30,7 @@ from basetrainer.errors import ConfigError, Preempted, StorageError
 from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
-from basetrainer.utils.monitor import deciding_monitor
+from basetrainer.utils.monitor import Monitor, deciding_monitor
 from basetrainer.utils.run_folder import CHECKPOINTS, EXIT
 
 if TYPE_CHECKING:
@@ -49,14 +49,12 @@ class Checkpointer:
     Attributes:
         folder: Of the run.
         store: The checkpoints.
-        links: Files that become a hard link, or a copy, of the state that an epoch's end saves.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         config = engine.config
         self.folder = folder
         self.store = CheckpointStore(folder / CHECKPOINTS, config.keep_last, config.keep_best)
-        self.links: list[Path] = []
         self._engine = engine
         self._config = config
         self._signals = Signals()
@@ -105,13 +103,13 @@ class Checkpointer:
     def after_epoch(self, request: int, *, is_last: bool) -> None:
         """Save if it was asked for, is due, or nothing follows; then as :meth:`after_update`."""
         position = self._engine.position
-        is_due = self.links_at_end_of(position.epoch - 1) or position.update >= self._next_update
+        is_due = self.copies_at_end_of(position.epoch - 1) or position.update >= self._next_update
         if request > NOTHING or is_due or is_last:
             self.save(at_epoch_end=True)
         self.leave(request)
 
-    def links_at_end_of(self, epoch: int) -> bool:
-        """Whether ``links`` are made when this epoch, from 0, is over."""
+    def copies_at_end_of(self, epoch: int) -> bool:
+        """Whether callbacks get their copy of the state when this epoch, from 0, is over."""
         every = self._config.save_every_epochs
         return every is not None and (epoch + 1) % every == 0
 
@@ -140,14 +138,15 @@ class Checkpointer:
                 engine.position.update,
             )
             return
-        figure, larger_is_better = self._figure() if at_epoch_end else (None, True)
+        figure, monitor = self._figure() if at_epoch_end else (None, None)
         manifest = Manifest(
             position=engine.position.state_dict(),
             files={},
             fingerprint=run_fingerprint(engine),
             config=plain_config(engine.cfg),
             figure=figure,
-            larger_is_better=larger_is_better,
+            larger_is_better=monitor is None or monitor.mode == "max",
+            metric=monitor.indicator if monitor is not None else "",
             structure=structure_of(engine.model),
             ended=engine.requests.stop_reason if engine.requests.stop_is_final else None,
             resumed_from=self._resumed_from,
@@ -157,7 +156,7 @@ class Checkpointer:
             snapshot(tree) if in_background else tree,
             manifest,
             in_background=in_background,
-            links=self.links if at_epoch_end else (),
+            copies=self._copies() if at_epoch_end else (),
         )
 
     def leave(self, request: int) -> None:
@@ -174,12 +173,17 @@ class Checkpointer:
         name = self._signals.name or "a signal to another process"
         raise Preempted(f"{name}: the run goes on from {whence} when it is started again.")
 
-    def _figure(self) -> tuple[float | None, bool]:
-        """Return the figure that says which model is best, and whether larger is better."""
+    def _figure(self) -> tuple[float | None, Monitor | None]:
+        """Return the figure that says which model is best, and whose it is."""
         monitor = deciding_monitor(self._engine.callbacks)
         if monitor is None or not has_figures(self._logs, self._engine.test_loader):
-            return None, True
-        return monitor.read(self._logs), monitor.mode == "max"
+            return None, None
+        return monitor.read(self._logs), monitor
+
+    def _copies(self) -> list[Path]:
+        """Return the files that callbacks want to be a copy of the state, each once."""
+        wanted = (getattr(one, "state_copy", None) for one in self._engine.callbacks)
+        return list(dict.fromkeys(path for path in wanted if path is not None))
 
     def _prepare(self, lock: RunLock) -> None:
         create_dir(self.folder)

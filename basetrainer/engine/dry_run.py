@@ -22,6 +22,7 @@ from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
 from basetrainer.utils.config_dict import get
+from basetrainer.utils.monitor import deciding_monitor
 
 if TYPE_CHECKING:
     from basetrainer.engine.trainer import EngineTrainer
@@ -147,6 +148,8 @@ class _Rehearsal:
         self._report.lines["train"] += " changed"
         self._check_changes(before, after, trainer)
         self._check_figures(logs)
+        if (monitor := deciding_monitor(trainer.callbacks)) is not None:
+            self._report.lines["monitor"] = str(monitor)
         pictures = sorted(file.name for file in self._folder.rglob("*.png"))
         self._report.lines["pictures"] = ", ".join(pictures) or "none"
 

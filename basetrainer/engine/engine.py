@@ -26,6 +26,7 @@ from basetrainer.engine.step import Step
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.training_data import TrainingData
 from basetrainer.errors import ConfigError
+from basetrainer.utils.monitor import Best, best_of
 from basetrainer.utils.torch_tools import deterministic_algorithms
 
 logger = logging.getLogger(__name__)
@@ -186,6 +187,15 @@ class Engine(Step):
                 (with ``resume: auto``).
         """
         self.requests.stop(reason, is_final)
+
+    @property
+    def best(self) -> Best | None:
+        """The best evaluation so far and its weights, by what ModelCheckpoint monitors.
+
+        Without one that has an indicator it is what EarlyStop monitors; None without either, and
+        before the first evaluation.
+        """
+        return best_of(self.callbacks)
 
     @property
     def stop_reason(self) -> str | None:

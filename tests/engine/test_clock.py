@@ -83,9 +83,9 @@ class SlowSave(ModelCheckpoint):
 
     hands: Hands
 
-    def _read_figure(self, logs: Any) -> float | None:
+    def _read_value(self, logs: Any) -> float | None:
         self.hands.spend(7.0)
-        return super()._read_figure(logs)
+        return super()._read_value(logs)
 
 
 def slow_trainer(

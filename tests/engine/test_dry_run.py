@@ -56,7 +56,8 @@ def test_a_trainer_without_fault_has_no_problem_and_no_warning():
     report = dry_run(Folders, {**SETTINGS, "work_dir": "runs"})
     assert (report.problems, report.warnings) == ([], [])
     assert report.checked() is report
-    expected = ["build", "train data", "test data", "train", "test", "pictures"]
+    expected = ["build", "train data", "test data", "train", "test", "monitor", "pictures"]
+    assert report.lines["monitor"].startswith("Acc: larger is better")
     assert list(report.lines) == [*expected, "checkpoint", "resume", "estimate"]
     assert "2 updates" in report.lines["train"]
     assert "went on in epoch 1" in report.lines["resume"]
