@@ -20,11 +20,12 @@ from basetrainer.callbacks.ema import EMA
 from basetrainer.callbacks.weight_files import WeightFiles, save
 from basetrainer.checkpoint.tree import is_finite, read_tree
 from basetrainer.distributed.strategy import full_state, load_full_state, own_state
-from basetrainer.engine.state import check_model
+from basetrainer.engine.model_fit import check_model
 from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.models.learned import learned_state
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.monitor import Monitor
-from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
+from basetrainer.utils.optimizer_state import load_saved_optimizer, optimizer_state
 from basetrainer.utils.torch_tools import load_state_dict
 
 OPTIMIZER = "model_optimizer.pth"
@@ -209,7 +210,7 @@ class ModelCheckpoint(Callback):
         try:
             start_epoch = int(found["epoch"]) + 1
             if optimizer is not None and found.get("optimizer"):
-                load_optimizer_state(optimizer, found["optimizer"])
+                load_saved_optimizer(optimizer, found, model)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
         return model, optimizer, start_epoch
@@ -246,7 +247,7 @@ class ModelCheckpoint(Callback):
 
     def _is_sound(self, state: dict[str, Any], epoch: int) -> bool:
         """Whether the weights are finite; a net of NaN can have the best figure so far."""
-        if is_finite(state):
+        if is_finite(learned_state(self.model, state)):
             return True
         self.logger.warning("epoch %d is not the best: its weights are NaN or infinite", epoch)
         return False

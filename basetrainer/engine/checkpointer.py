@@ -15,6 +15,7 @@ from basetrainer.checkpoint.run_lock import RunLock
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import is_finite, snapshot
 from basetrainer.data.placed import EPOCH_START
+from basetrainer.engine.restored import Restored
 from basetrainer.engine.resume import (
     Origin,
     check_changes,
@@ -24,9 +25,10 @@ from basetrainer.engine.resume import (
     run_fingerprint,
 )
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
-from basetrainer.engine.state import Restored, callback_states, collect
+from basetrainer.engine.state import check_state, collect
 from basetrainer.engine.test_sets import has_figures
 from basetrainer.errors import ConfigError, Preempted, StorageError
+from basetrainer.models.learned import learned_state
 from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
@@ -133,7 +135,7 @@ class Checkpointer:
         tree = collect(engine, self._logs)
         if not engine.context.is_main:
             return
-        if not is_finite(tree["model"]):
+        if not is_finite(learned_state(engine.model, tree["model"])):
             logger.warning(
                 "update %d is not saved: its weights are NaN or infinite. The checkpoints before "
                 "it stay.",
@@ -206,7 +208,7 @@ class Checkpointer:
         level = promise(engine, origin)
         # Where the middle of an epoch cannot be found again, it is not worth a checkpoint.
         self._saves_within_epochs = not level.startswith(EPOCH_START)
-        callback_states(engine)  # one that cannot be saved is refused now, not in an hour
+        check_state(engine)  # one that cannot be saved is refused now, not in an hour
         restored = None if origin is None else self._load(origin, logs)
         self._plan()
         logger.info("resume: %s; checkpoints in %s", level, self.store.folder)

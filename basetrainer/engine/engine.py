@@ -20,8 +20,9 @@ from basetrainer.engine.clock import Clock
 from basetrainer.engine.failure import telling_failures
 from basetrainer.engine.progress import Progress
 from basetrainer.engine.requests import Requests
+from basetrainer.engine.restored import Restored
 from basetrainer.engine.signals import NOTHING, PREEMPT, STOP
-from basetrainer.engine.state import Restored
+from basetrainer.engine.state import note_beginning
 from basetrainer.engine.step import Step
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.training_data import TrainingData
@@ -224,6 +225,7 @@ class Engine(Step):
                     f"{type(self).__name__}.{name} is None when run() starts. Call self.build(cfg) "
                     f"at the end of __init__, and return it from build_{name}."
                 )
+        note_beginning(self)
         self._abandon_step()
         self.run_clock, self.hook_seconds = Clock(), 0.0
         self.position.epoch, self.position.step = max(self.position.epoch, self.start_epoch), 0
