@@ -75,6 +75,7 @@ class Engine(Step):
         self.requests = Requests(self.context)
         self.checkpointer: Checkpointer | None = None
         self.test_weights: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.made_optimizer: Any = None  # described when it was made; schedulers change it
         self._restored: Restored | None = None
         self.training_data = TrainingData(self.config.steps_per_epoch)
         self._screen = Progress()

@@ -131,6 +131,17 @@ class Restored:
                 ) from error
 
     @property
+    def lr(self) -> float | None:
+        """The learning rate of then, of the first group of the first optimizer; None if none."""
+        state = self._tree["optimizer"]
+        while isinstance(state, (list, tuple)) or (
+            isinstance(state, dict) and "param_groups" not in state
+        ):
+            state = next(iter(state.values() if isinstance(state, dict) else state), None)
+        groups = state["param_groups"] if state else []
+        return float(groups[0]["lr"]) if groups and "lr" in groups[0] else None
+
+    @property
     def is_within_epoch(self) -> bool:
         """Whether the run goes on in the middle of an epoch."""
         return self._is_within_epoch

@@ -303,17 +303,19 @@ def test_another_optimizer_is_refused_with_the_source():
             return torch.optim.SGD(list(self.model.parameters())[:2], lr=0.1)
 
     Trainer(CFG, StopAt(4)).run()
-    with pytest.raises(CheckpointError, match=r"update-00000004 does not fit this run"):
+    with pytest.raises(ConfigError, match=r"optimizer\.groups\[0\]\.parameters: \['0\.weight'"):
         Other(CFG).run()
 
 
 def test_a_callback_whose_state_cannot_be_loaded_again_is_refused_before_training():
     class Bad(Callback):
         def state_dict(self) -> dict[str, Any]:
-            return {"where": Path("here")}
+            return {"where": [object()]}
 
     trainer = Trainer(CFG, Bad())
-    with pytest.raises(UsageError, match=r"Bad.state_dict\(\)\['where'\] is a .*Path"):
+    with pytest.raises(
+        UsageError, match=r"callbacks/\d, Bad.state_dict\(\)\['where'\]\[0\] is a .*object"
+    ):
         trainer.run()
     assert trainer.position.update == 0
 
