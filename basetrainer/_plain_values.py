@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import decimal
 import fractions
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 MARK = "basetrainer.value"
 """The key that tells a written value from a dict: ``{MARK: kind, "value": its parts}``."""
@@ -92,9 +93,9 @@ def decode(value: Any) -> Any:
             return value
         if type(value) is dict:
             return made
-        copy = value.copy()
-        copy.update(made)
-        return copy
+        made_copy = copy.copy(value)
+        made_copy.update(made)
+        return made_copy
     if type(value) in (list, tuple):
         items = [decode(one) for one in value]
         is_same = all(new is old for new, old in zip(items, value, strict=True))
@@ -118,14 +119,14 @@ def _mapping(value: Any, place: str) -> Any:
         return value
     if type(value) is dict:
         return made
-    copy = value.copy()  # with the metadata that torch keeps on a state dict
-    copy.update(made)
-    return copy
+    made_copy = copy.copy(value)  # with the metadata that torch keeps on a state dict
+    made_copy.update(made)
+    return made_copy
 
 
 def _tensor(value: Tensor, place: str) -> Tensor:
     is_own = type(value) in (Tensor, nn.Parameter) or value.layout == torch.jagged
-    if isinstance(value, UninitializedTensorMixin) or not is_own:
+    if is_lazy(value) or not is_own:
         raise Unwritable(value, place)
     if value.is_meta:
         raise Unwritable(value, place, "has no numbers (it is on the meta device)")

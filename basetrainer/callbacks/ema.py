@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
@@ -98,7 +99,10 @@ class EMA(Callback):
         self._statistics = [one for one in self._statistics if one not in own]
         pairs = [*fixed, *((name, getattr(layer, attribute)) for name, layer, attribute in own)]
         self._pairs = [self._average_of(*pair) for pair in pairs], [value for _, value in pairs]
-        self._num_paired = sum(one.requires_grad for _, one in self._parameters)
+        are_ready = not any(is_lazy(one) for _, one in self._parameters)
+        self._num_paired = (
+            sum(one.requires_grad for _, one in self._parameters) if are_ready else -1
+        )
 
     def _average_of(self, name: str, value: Tensor) -> Tensor:
         """Return the average under a name; it begins here if the value is new, or has grown."""
@@ -197,6 +201,8 @@ class EMA(Callback):
 
 def _is_mean(value: Tensor) -> bool:
     """Whether a mean of such values is one; torch computes nothing with float8."""
+    if is_lazy(value):  # it takes its shape from the first batch
+        return True
     return value.is_complex() or (value.is_floating_point() and value.element_size() > 1)
 
 

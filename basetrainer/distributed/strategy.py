@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
 
 from basetrainer._plain_values import Unwritable, decode, encode
 from basetrainer.distributed.context import DistContext
@@ -190,18 +191,20 @@ def full_state(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         UsageError: If a layer's extra state could not be loaded again; names the layer.
     """
-    state = whole(own_state(model))
+    state: dict[str, Tensor] = whole(own_state(model))
     if is_sharded(model) and dist.get_rank():
         return {}
     for name, value in state.items():
-        if not isinstance(value, Tensor):
+        # A layer that takes its shape from the first batch has no numbers yet.
+        if not (isinstance(value, Tensor) and is_lazy(value)):
             try:
                 state[name] = encode(value, name)
             except Unwritable as error:
+                what = error.reason or f"is a {type(error.value).__qualname__}"
                 raise UsageError(
-                    f"The model's {error.place} is a {type(error.value).__name__}, which could not "
-                    f"be loaded again. Return tensors, arrays, numbers, texts, lists and dicts of "
-                    f"such from get_extra_state."
+                    f"{error.place} of {type(unwrap(model)).__name__} {what}, so it could not be "
+                    f"loaded again. Let buffers and get_extra_state hold tensors, arrays, numbers, "
+                    f"texts, lists and dicts of such."
                 ) from error
     note_changes(unwrap(model), state)
     return state

@@ -154,7 +154,8 @@ def _config_changes(
         if is_old and (key not in then or key not in now or _is_text_of(then[key], now[key])):
             continue
         old, new = _value(then, key), _value(now, key)
-        if (key not in then or key not in now) and not old and not new and 0 not in (old, new):
+        is_new = key not in then or key not in now
+        if is_new and _is_unset(old) and _is_unset(new):
             continue
         if {type(old), type(new)} <= {int, float, bool} and old == new:
             continue
@@ -165,6 +166,11 @@ def _config_changes(
 def _value(config: Mapping[str, Any], key: str) -> Any:
     value = config.get(key)
     return _DEFAULTS.get(key) if value is None else value
+
+
+def _is_unset(value: Any) -> bool:
+    """Whether a key with that value is most likely as good as none; 0 is a number."""
+    return value is None or value is False or (isinstance(value, (str, list, dict)) and not value)
 
 
 def _is_text_of(then: Any, now: Any) -> bool:

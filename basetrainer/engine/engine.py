@@ -22,7 +22,6 @@ from basetrainer.engine.progress import Progress
 from basetrainer.engine.requests import Requests
 from basetrainer.engine.restored import Restored
 from basetrainer.engine.signals import NOTHING, PREEMPT, STOP
-from basetrainer.engine.state import note_beginning
 from basetrainer.engine.step import Step
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.training_data import TrainingData
@@ -75,7 +74,6 @@ class Engine(Step):
         self.requests = Requests(self.context)
         self.checkpointer: Checkpointer | None = None
         self.test_weights: Callable[[], AbstractContextManager[None]] = nullcontext
-        self.made_optimizer: Any = None  # described when it was made; schedulers change it
         self._restored: Restored | None = None
         self.training_data = TrainingData(self.config.steps_per_epoch)
         self._screen = Progress()
@@ -226,7 +224,6 @@ class Engine(Step):
                     f"{type(self).__name__}.{name} is None when run() starts. Call self.build(cfg) "
                     f"at the end of __init__, and return it from build_{name}."
                 )
-        note_beginning(self)
         self._abandon_step()
         self.run_clock, self.hook_seconds = Clock(), 0.0
         self.position.epoch, self.position.step = max(self.position.epoch, self.start_epoch), 0

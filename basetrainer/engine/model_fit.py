@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from basetrainer.errors import CheckpointError
 from basetrainer.models.fresh import outgrown
@@ -32,7 +32,7 @@ def check_model(state: Any, own: Mapping[str, Tensor], source: str) -> None:
         if name in state
         and name not in free
         and isinstance(value, Tensor)
-        and not isinstance(value, UninitializedTensorMixin)
+        and not is_lazy(value)
         and _shape(state[name]) != _shape(value)
     ]
     faults = [

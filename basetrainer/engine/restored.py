@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from basetrainer._logs import Logs, SetLogs
-from basetrainer._plain_values import decode
+from basetrainer._plain_values import decode, encode
 from basetrainer.checkpoint.rng import set_rng_state
 from basetrainer.checkpoint.tree import snapshot
 from basetrainer.distributed.strategy import load_full_state, own_state, unwrap
@@ -44,11 +44,11 @@ class Restored:
     def __init__(self, tree: Any, engine: Engine, source: str) -> None:
         try:
             ranks = tree["ranks"]
-            self._states = decode(dict(tree["engine"]["callbacks"]))
+            self._states = dict(tree["engine"]["callbacks"])
             # A rank that the run did not have before begins like rank 0, but draws for itself.
             self._has_rng = engine.context.rank < len(ranks)
             self._rank = decode(ranks[engine.context.rank if self._has_rng else 0])
-            self._states = {**self._states, **_states_for(engine, decode(ranks))}
+            self._states.update(_states_for(engine, ranks))
             position = tree["engine"]["position"]
             self._is_within_epoch = bool(position["step"] > 0)
             model = tree["model"]
@@ -161,7 +161,7 @@ class Restored:
         for key, callback in keyed(self._engine.callbacks):
             if key in states:
                 try:
-                    callback.load_state_dict(states[key])
+                    callback.load_state_dict(decode(states[key]))
                 except _MISFITS as error:
                     raise CheckpointError(
                         f"{self._source}: {key}.load_state_dict does not take what "
@@ -177,7 +177,9 @@ def _states_for(engine: Engine, ranks: Sequence[Any]) -> dict[str, Any]:
         return own
     callbacks = dict(keyed(engine.callbacks))
     return {
-        key: callbacks[key].state_for(rank, [one["callbacks"][key] for one in ranks])
+        key: encode(
+            callbacks[key].state_for(rank, [decode(one["callbacks"][key]) for one in ranks])
+        )
         if key in callbacks
         else state
         for key, state in own.items()

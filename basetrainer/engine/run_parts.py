@@ -16,6 +16,7 @@ from basetrainer.data.resume import fingerprint
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.state import keyed, known_parameters
 from basetrainer.engine.test_sets import named_test_sets
+from basetrainer.models.fresh import note_fresh
 from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.description import describe, digest_of_list, name_of
 from basetrainer.utils.monitor import Monitor
@@ -31,7 +32,18 @@ _IMPLEMENTATION = ("params", "param_names", "initial_lr", "foreach", "fused", "c
 _OF_LENGTH = ("num_epochs", "epochs", "num_steps", "schedule", "T_max", "total_steps")
 """Of a scheduler: what follows from the length of the run."""
 
+_MADE = "_made_optimizer"
 _SCHEDULERS = "basetrainer.scheduler."
+
+
+def note_beginning(engine: Engine) -> None:
+    """Note what model, criterion and optimizer are when they are built, before anything changes."""
+    for module in (engine.model, engine.criterion):
+        if isinstance(module, nn.Module):
+            note_fresh(unwrap(module))
+    vars(engine)[_MADE] = _optimizer(
+        engine.optimizer, parameter_names(engine.optimizer, known_parameters(engine))
+    )
 
 
 def describe_config(cfg: Any) -> dict[str, Any]:
@@ -60,6 +72,8 @@ def describe_parts(engine: Engine) -> dict[str, Any]:
          "schedulers": {callback: options}, "lengths": {callback: what follows from num_epochs},
          "test data", "monitored metrics": {callback: name and mode}}
     """
+    if _MADE not in vars(engine):  # an engine that was put together by hand
+        note_beginning(engine)
     callbacks = dict(keyed(engine.callbacks))
     schedulers = {key: found for key, one in callbacks.items() if (found := _schedulers(one))}
     tests = {
@@ -69,7 +83,7 @@ def describe_parts(engine: Engine) -> dict[str, Any]:
     }
     return {
         "config": describe_config(engine.cfg),
-        "optimizer": engine.made_optimizer or describe_optimizer(engine),
+        "optimizer": vars(engine)[_MADE],
         "criterion": describe(engine.criterion),
         "model": _make(unwrap(engine.model)),
         "train data": _loader(engine.train_loader),
@@ -83,12 +97,6 @@ def describe_parts(engine: Engine) -> dict[str, Any]:
             if isinstance(monitor := getattr(one, "monitor", None), Monitor) and monitor.indicator
         },
     }
-
-
-def describe_optimizer(engine: Engine) -> Any:
-    """Return class, options and parameters of the optimizer, or of several, as it was made."""
-    names = parameter_names(engine.optimizer, known_parameters(engine))
-    return _optimizer(engine.optimizer, names)
 
 
 def _optimizer(optimizer: Any, names: Any) -> Any:

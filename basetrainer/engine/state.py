@@ -6,15 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
 
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.rng import rng_state
 from basetrainer.checkpoint.tree import check_tree, writable
-from basetrainer.distributed.strategy import full_state, is_sharded, own_state, unwrap
+from basetrainer.distributed.strategy import full_state, is_sharded, unwrap
 from basetrainer.engine.base import Base
 from basetrainer.errors import UsageError
-from basetrainer.models.fresh import note_fresh
 from basetrainer.utils.optimizer_names import parameter_names
 from basetrainer.utils.optimizer_state import optimizer_state
 
@@ -49,15 +47,12 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     if not engine.context.is_main:
         return {}
     criterion = engine.criterion
-    parts = {
-        "model": model,
-        "criterion": full_state(criterion) if isinstance(criterion, nn.Module) else {},
-        "optimizer": optimizer,
-    }
     return {
         "format": 1,
         "epoch": position.epoch - 1,
-        **{name: writable(part, f"{name}.state_dict()") for name, part in parts.items()},
+        "model": model,
+        "criterion": full_state(criterion) if isinstance(criterion, nn.Module) else {},
+        "optimizer": writable(optimizer, "optimizer.state_dict()"),
         "engine": {
             "position": position.state_dict(),
             "updaters": engine.updater_states(),
@@ -69,13 +64,6 @@ def collect(engine: Engine, logs: Logs) -> dict[str, Any]:
     }
 
 
-def note_beginning(engine: Engine) -> None:
-    """Note what model and criterion are before the first step; see :func:`note_fresh`."""
-    for module in (engine.model, engine.criterion):
-        if isinstance(module, nn.Module):
-            note_fresh(unwrap(module))
-
-
 def check_state(engine: Engine) -> None:
     """Refuse, before the first step, what could not be loaded again; copies no weights.
 
@@ -84,14 +72,9 @@ def check_state(engine: Engine) -> None:
     """
     callback_states(engine)
     check_tree(engine.state_dict(), f"{type(engine).__name__}.state_dict()")
-    for name, module in (("model", engine.model), ("criterion", engine.criterion)):
-        if not isinstance(module, nn.Module) or is_sharded(module):
-            continue
-        full_state(module)  # what get_extra_state returns
-        for key, value in own_state(module).items():
-            # A layer that takes its shape from the first batch has no numbers yet.
-            if isinstance(value, Tensor) and not isinstance(value, UninitializedTensorMixin):
-                check_tree(value, f"{name}.state_dict()[{key!r}]")
+    for module in (engine.model, engine.criterion):
+        if isinstance(module, nn.Module) and not is_sharded(module):
+            full_state(module)
 
 
 def known_parameters(engine: Engine) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.load_weights import load_weights
 from basetrainer.engine.precision import speed_line
-from basetrainer.engine.run_parts import describe_optimizer
+from basetrainer.engine.run_parts import note_beginning
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
@@ -107,7 +107,7 @@ class EngineTrainer(Engine):
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(self.device)
         self.optimizer = self.build_optimizer(cfg, **kwargs)
-        self.made_optimizer = describe_optimizer(self)
+        note_beginning(self)
         from basetrainer.callbacks.default_callbacks import add_default_callbacks
 
         given = checks.checked_callbacks(type(self).__name__, self.build_callbacks(cfg, **kwargs))

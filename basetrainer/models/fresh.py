@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 _FRESH = "_fresh"
 _CHANGED = "changed"
@@ -95,6 +95,10 @@ def regrow(model: nn.Module, state: Mapping[str, Any]) -> None:
     changed = changes_in(state)
     for name in changed.get("shapes", ()):
         _regrow(model, name, state.get(name))
+    for layer in model.modules():
+        for name, buffer in list(layer.named_buffers(recurse=False)):
+            if _repeats(buffer):  # nothing can be copied into it
+                setattr(layer, name, buffer.contiguous())
     restore_flags(model, state)
 
 
@@ -140,6 +144,15 @@ def _regrow(model: nn.Module, full_name: str, value: Tensor | None) -> None:
         layer.register_buffer(name, made)
 
 
+def _repeats(tensor: Tensor) -> bool:
+    """Whether several numbers of a tensor are one in memory, as ``expand`` makes them."""
+    if tensor.layout is not torch.strided or tensor.is_nested or is_lazy(tensor):
+        return False
+    return any(
+        step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True)
+    )
+
+
 def _device(layer: nn.Module, model: nn.Module) -> torch.device:
     tensors = (*layer.parameters(), *layer.buffers(), *model.parameters())
     return next((one.device for one in tensors), torch.device("cpu"))
@@ -151,7 +164,7 @@ def _shapes(model: nn.Module) -> dict[str, Any]:
 
 
 def _shape(value: Tensor) -> Any:
-    if isinstance(value, UninitializedTensorMixin):
+    if is_lazy(value):
         return "lazy"  # the first batch, or a state, says what it becomes
     if value.is_nested:
         return [[list(one.shape) for one in value.unbind()], str(value.dtype)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from basetrainer.models.names import unwrapped
 
@@ -25,7 +25,7 @@ def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def is_learned(parameter: Tensor) -> bool:
     """Whether gradients change a parameter."""
-    return parameter.requires_grad and not isinstance(parameter, UninitializedTensorMixin)
+    return parameter.requires_grad and not is_lazy(parameter)
 
 
 def statistics(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
@@ -35,7 +35,8 @@ def statistics(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
     """
     for prefix, layer in model.named_modules():
         for name, value in layer.named_buffers(recurse=False):
-            if name in STATISTICS and (value.is_floating_point() or value.is_complex()):
+            is_mean = not is_lazy(value) and (value.is_floating_point() or value.is_complex())
+            if name in STATISTICS and is_mean:
                 yield f"{prefix}.{name}" if prefix else name, layer, name
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 MAX_DEPTH = 8
 MAX_PARTS = 4000
@@ -154,6 +155,8 @@ class _Describer:
 
     def _array(self, value: Any) -> str:
         is_tensor = isinstance(value, Tensor)
+        if is_tensor and is_lazy(value):
+            return "lazy"
         kind = str(value.dtype).removeprefix("torch.")
         text = f"{kind}{list(value.shape) if not (is_tensor and value.is_nested) else ''}"
         is_exact = kind.startswith(("int", "uint", "bool", "<U", "|S", "<M"))
@@ -222,7 +225,7 @@ def _content(cell: Any) -> Any:
 
 
 def _kind(parameter: Tensor) -> str:
-    if isinstance(parameter, nn.parameter.UninitializedTensorMixin):
+    if is_lazy(parameter):
         return "lazy"
     return f"{parameter.dtype}{list(parameter.shape)}".removeprefix("torch.")
 

@@ -54,7 +54,8 @@ def load_optimizer_state(
         ValueError: If the groups differ, or it is the state of another kind of optimizer.
         KeyError: If an optimizer has no state.
     """
-    options = {"keeps_options": keeps_options, "regroups": regroups, "parameters": parameters or {}}
+    options: dict[str, Any] = {"keeps_options": keeps_options, "regroups": regroups}
+    options["parameters"] = parameters or {}
     if isinstance(optimizer, dict):
         for name, one in optimizer.items():
             _load(one, state[name], names=names and names.get(name), **options)
