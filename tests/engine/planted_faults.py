@@ -103,7 +103,7 @@ class Unsavable(bt.Callback):
     """Has a state that no checkpoint may hold."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seen": range(3)}
+        return {"seen": object()}
 
 
 class Forgets(bt.Callback):

@@ -380,6 +380,17 @@ def test_a_checkpoint_of_an_earlier_version_resumes(caplog):
         Trainer({"num_epochs": 3, "base_lr": 2}).run()
 
 
+def test_data_that_grow_between_epochs_are_told(caplog):
+    class Grow(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 0:
+                data.tensors = tuple(torch.cat([one, one[:4]]) for one in data.tensors)
+
+    data = tiny_data()
+    Trainer({"num_epochs": 3, "resume": "never"}, data=data, hears=lambda trainer: [Grow()]).run()
+    assert caplog.text.count("the training data have 16 samples; the epoch before they had 12") == 1
+
+
 def test_every_key_decides_unless_it_is_known_not_to():
     for key in ("lr", "base_lr", "anchors", "seed", "amp", "test_every", "class_name", "freeze"):
         assert decides_run(key)
