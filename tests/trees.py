@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -30,6 +31,18 @@ def assert_same(found: Any, expected: Any, at: str = "") -> None:
             assert_same(one, other, f"{at}[{number}]")
     else:
         assert repr(found) == repr(expected), at
+
+
+def exact(tree: Any) -> str:
+    """Return a text that is the same for the same bits alone."""
+    if isinstance(tree, Tensor):
+        digest = hashlib.sha256(_bytes(tree).numpy().tobytes()).hexdigest()
+        return f"{tree.dtype}{list(tree.shape)} {digest}"
+    if isinstance(tree, dict):
+        return str({key: exact(value) for key, value in tree.items()})
+    if isinstance(tree, (list, tuple)):
+        return str([exact(value) for value in tree])
+    return repr(tree)
 
 
 def _bytes(value: Tensor) -> Tensor:

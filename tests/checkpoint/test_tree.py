@@ -234,7 +234,9 @@ def test_a_tensor_larger_than_its_storage_is_refused():
     giant = torch.zeros(1).expand(10**12)
     with pytest.raises(CheckpointError, match=r"\['a'\]\[0\] has the shape \(1000000000000,\)"):
         check_loaded({"a": [giant]})
-    wide = torch.sparse_coo_tensor([[0]], giant[:1], (10**12,), check_invariants=True)
+    wide = torch.sparse_coo_tensor(
+        torch.zeros(1, 1).long(), giant[:1], (10**12,), check_invariants=True
+    )
     check_loaded({"a": wide})
 
 

@@ -86,6 +86,8 @@ class Linear(nn.Module):
 
 
 class Constants(Linear):
+    smallest: Tensor
+
     def add(self) -> None:
         self.register_buffer("mask", torch.full((2, 2), float("-inf")).triu(1))
         self.register_buffer("unseen", torch.full((2,), float("nan")))
@@ -115,10 +117,13 @@ class Constants(Linear):
 
 
 def _doubled() -> Tensor:
-    return torch.sparse_coo_tensor([[0, 0]], [1.0, 2.0], (2,), check_invariants=True)  # type: ignore[no-any-return]
+    places, values = torch.tensor([[0, 0]]), torch.tensor([1.0, 2.0])
+    return torch.sparse_coo_tensor(places, values, (2,), check_invariants=True)
 
 
 class Sparse(Linear):
+    pairs: Tensor
+
     def add(self) -> None:
         self.register_buffer("pairs", torch.eye(3).to_sparse())
         self.register_buffer("doubled", _doubled())
@@ -129,6 +134,8 @@ class Sparse(Linear):
 
 
 class Views(Linear):
+    first: Tensor
+
     def add(self) -> None:
         both = torch.arange(4.0)
         self.register_buffer("all", both)
@@ -142,6 +149,11 @@ class Views(Linear):
 
 
 class Bank(Linear):
+    bank: Tensor
+    scale: Tensor | None
+    typed: Tensor
+    given_up: Tensor | None
+
     def add(self) -> None:
         self.register_buffer("bank", torch.zeros(0, 3))
         self.register_buffer("scale", None)
@@ -163,7 +175,7 @@ class Bank(Linear):
                 self.inner[0].register_buffer("late", torch.zeros(1))
                 del self.plain
                 self.register_buffer("plain", torch.ones(1))
-            self.inner[0].late += 1
+            self.inner.get_buffer("0.late").add_(1)
         return outputs * (1.0 if self.scale is None else self.scale)
 
 
@@ -194,6 +206,8 @@ class Extra(Linear):
 
 class BiasAtLast(Linear):
     """A running mean that is assigned, not changed in place."""
+
+    running_mean: Tensor
 
     def add(self) -> None:
         self.register_buffer("running_mean", torch.zeros(3))
@@ -338,6 +352,8 @@ def test_a_group_that_is_added_at_each_begin_is_not_added_twice(stop):
 
 class Learnt(nn.CrossEntropyLoss):
     """A criterion that learns, counts and keeps a growing buffer."""
+
+    seen: Tensor
 
     def __init__(self) -> None:
         super().__init__(weight=torch.tensor([1.0, 2.0, 3.0]))
