@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from basetrainer._logs import Logs
+from basetrainer._torch_private import foreach
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.distributed.strategy import full_state, is_sharded, unwrap
 from basetrainer.errors import ConfigError
@@ -89,7 +90,7 @@ class EMA(Callback):
                 averages.append(self._average_of(name, value))
                 weights.append(value)
         if averages:
-            torch._foreach_lerp_(averages, weights, 1.0 - decay)
+            foreach("lerp_", averages, weights, 1.0 - decay)
 
     def _pair(self) -> None:
         self._list()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from basetrainer._plain_values import Unwritable, encode
 from basetrainer._tensor_file import check_attributes, read_tensor_file
+from basetrainer._torch_private import metadata_of, set_metadata
 from basetrainer.errors import CheckpointError, UsageError
 
 _MENDS = {
@@ -210,8 +211,8 @@ def _copied(tree: Any, known: dict[Any, Tensor]) -> Any:
         return known[key]
     if isinstance(tree, dict):
         copy = type(tree)((key, _copied(value, known)) for key, value in tree.items())
-        if hasattr(tree, "_metadata"):  # torch keeps the layers' versions of the format there
-            copy._metadata = tree._metadata  # type: ignore[attr-defined]
+        if (metadata := metadata_of(tree)) is not None:  # the layers' versions of the format
+            set_metadata(copy, metadata)
         return copy
     if type(tree) in (list, tuple):
         return type(tree)(_copied(value, known) for value in tree)

@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.utils._pytree import tree_map_only
 
+from basetrainer._torch_private import map_tensors
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 
@@ -126,9 +126,7 @@ def _gate_outputs(model: nn.Module, inputs: Any, outputs: Any) -> Any:
     if not torch.is_grad_enabled():
         return outputs
     state = model.__dict__
-    return tree_map_only(
-        Tensor, lambda one: _Gate.apply(one, state) if one.requires_grad else one, outputs
-    )
+    return map_tensors(lambda one: _Gate.apply(one, state) if one.requires_grad else one, outputs)
 
 
 def _choose_reduction(model: nn.Module, inputs: Any) -> None:

@@ -15,6 +15,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from basetrainer._plain_values import Unwritable, decode, encode
+from basetrainer._torch_private import without_buffer_sync
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.models.fresh import note_changes, regrow
@@ -156,12 +157,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         with undivided(model):
             yield
         return
-    before = model.require_forward_param_sync
-    model.require_forward_param_sync = False  # type: ignore[assignment]
-    try:
+    with without_buffer_sync(model):
         yield
-    finally:
-        model.require_forward_param_sync = before
 
 
 def undivided(model: nn.Module) -> AbstractContextManager[None]:

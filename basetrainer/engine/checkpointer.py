@@ -78,8 +78,8 @@ class Checkpointer:
         """
         engine, self._logs = self._engine, logs
         lock = RunLock(self.folder)
-        engine.context.on_main(lambda: self._prepare(lock))
         try:
+            engine.context.on_main(lambda: self._prepare(lock))
             with self._signals:
                 yield self._restore(logs)
                 self.store.wait()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
+from basetrainer._torch_private import foreach
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import is_shard, is_sharded, is_wrapped, silenced
 from basetrainer.engine.config import EngineConfig
@@ -147,14 +148,14 @@ class Updater:
         gradients = self._gradients()
         if self._in_model is None:
             if weight not in (0.0, 1.0):
-                torch._foreach_div_(gradients, weight)
+                foreach("div_", gradients, weight)
             return
         # Filled on the device: torch.tensor() would copy from the host, and wait for it.
         mine = torch.full((), weight, dtype=torch.float64, device=self._context.device)
         everything = self._context.sum(mine)
         # Gradients were averaged over the ranks: their sum is world_size times that.
         scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
-        torch._foreach_mul_(gradients, scale)
+        foreach("mul_", gradients, scale)
 
     def _average_loose_gradients(self, in_model: set[int]) -> None:
         """Average over the ranks what the wrapped model does not: a criterion's parameters."""

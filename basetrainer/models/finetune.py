@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from basetrainer._tensor_file import read_tensor_file
+from basetrainer._torch_private import metadata_of, set_metadata
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.models.names import shortened, unwrapped
 from basetrainer.models.rebuild import apply_structure
@@ -100,8 +101,8 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
             f"Nothing in {source} fits {type(model).__name__}. It has {shortened(list(state))}; "
             f"the model wants {shortened(list(own))}. Is it the file of another network?"
         )
-    if (metadata := getattr(state, "_metadata", None)) is not None:
-        fitting._metadata = metadata  # type: ignore[attr-defined] # layers' versions of the format
+    if (metadata := metadata_of(state)) is not None:
+        set_metadata(fitting, metadata)  # layers' versions of the format
     model.load_state_dict(fitting, strict=False)
     report = FinetuneReport(
         matched=tuple(fitting),
@@ -167,15 +168,16 @@ def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
         if tensors and all(name.startswith(prefix, skip) for name in tensors):
             skip += len(prefix)
     state = OrderedDict((name[skip:], value) for name, value in tensors.items())
-    metadata = getattr(content, "_metadata", None)
+    metadata = metadata_of(content)
     if isinstance(metadata, Mapping):  # torch keeps the layers' versions of the format there
-        state._metadata = {  # type: ignore[attr-defined]
+        known = {
             name[skip:]: value
             for name, value in metadata.items()
             if isinstance(name, str)
             and isinstance(value, Mapping)
             and isinstance(value.get("version", 1), int)
         }
+        set_metadata(state, known)
     if structure:
         put_structure(state, structure)
     return state

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
+from basetrainer._torch_private import metadata_of, set_metadata
 from basetrainer.models.names import unwrapped
 
 Structure: TypeAlias = dict[str, Any]
@@ -47,15 +48,16 @@ def structure_in(content: Mapping[str, Any]) -> Structure:
     """
     if isinstance(content.get("structure"), Mapping):
         return dict(content["structure"])
-    metadata = getattr(content, "_metadata", None) or {}
+    metadata = metadata_of(content) or {}
     return next((dict(one["structure"]) for one in metadata.values() if one.get("structure")), {})
 
 
 def put_structure(state: Mapping[str, Any], structure: Structure) -> None:
     """Let a state dict hold a structure, in the metadata that torch keeps with it."""
-    metadata = getattr(state, "_metadata", None)
+    metadata = metadata_of(state)
     if metadata is None:
-        metadata = state._metadata = {}  # type: ignore[attr-defined] # as torch's state_dict()
+        metadata = {}
+        set_metadata(state, metadata)
     metadata[""] = {**metadata.get("", {}), "structure": structure}
 
 
