@@ -24,6 +24,7 @@ from basetrainer.distributed.strategy import is_sharded
 from basetrainer.engine.base import Base, hears
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
+from basetrainer.models.learned import learned_state
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger
@@ -269,7 +270,7 @@ class ModelCheckpoint(Callback):
 
     def _is_sound(self, state: dict[str, Any], epoch: int) -> bool:
         """Whether the weights are finite; a net of NaN can have the best metric so far."""
-        is_sound: bool = self._of_main(is_finite(state))
+        is_sound: bool = self._of_main(is_finite(learned_state(self.model, state)))
         if not is_sound and self.is_main_process:
             text = "the weights of epoch %d are not saved: they are NaN or infinite"
             self.logger.warning(text, epoch_number(epoch))
