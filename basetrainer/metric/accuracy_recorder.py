@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,9 @@ class AccuracyRecorder(Recorder):
         super().__init__()
         if any(k < 1 for k in topk):
             raise ConfigError(f"AccuracyRecorder: topk={tuple(topk)} must be at least 1 each.")
-        classes = ClassList.read(target_names) if target_names else None
-        self.target_names = list(classes.names) if classes is not None else []
+        if target_names and isinstance(target_names, (str, os.PathLike, Mapping)):
+            target_names = ClassList.read(target_names).names
+        self.target_names = [] if target_names is None else [str(name) for name in target_names]
         self.indicator = indicator
         self.confusion_matrix = os.fspath(confusion_matrix)
         self.topk = list(dict.fromkeys(topk))

@@ -233,7 +233,8 @@ def _indices(labels: Tensor) -> Tensor:
     labels = labels.flatten()
     if not labels.is_floating_point():
         return labels
-    return torch.where(labels == labels.floor(), labels, _FRACTION).long()
+    is_whole = (labels == labels.floor()) & labels.isfinite()
+    return torch.where(is_whole, labels.long(), _FRACTION)
 
 
 def _comparable(labels: Tensor) -> torch.dtype:
