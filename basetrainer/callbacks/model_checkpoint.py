@@ -180,20 +180,22 @@ class ModelCheckpoint(Callback):
             model: Changed in place; may be wrapped.
             optimizer: Changed in place, if the file holds its state.
             resume: A folder with ``model_optimizer.pth``, that file, or a file of weights; nothing
-                loads nothing.
+                loads nothing, nor does a path that is not there, which is warned of.
             strict: Whether all keys must match.
 
         Returns:
             ``(model, optimizer, start_epoch)``: the first epoch that is still to be trained.
 
         Raises:
-            ConfigError: If ``resume`` does not exist.
             CheckpointError: If the file is damaged or does not fit.
         """
         if not resume:
             return model, optimizer, 0
         path = Path(resume)
         path = path / OPTIMIZER if path.is_dir() else path
+        if not path.exists():
+            self.logger.warning("resume_model: there is no %s; training begins at epoch 0.", path)
+            return model, optimizer, 0
         state = load_state_dict(path)
         try:
             load_full_state(model, state, strict=strict)

@@ -14,7 +14,6 @@ from basetrainer.data.order import DealtOrder, TrainOrder, epoch_order, mix
 from basetrainer.data.resume import set_epoch
 from basetrainer.datasets.balance import balanced_order, sample_weights
 from basetrainer.errors import ConfigError
-from basetrainer.utils.torch_tools import batch_size
 from tests.tiny import tiny_data
 
 SIZES = {

@@ -1,4 +1,4 @@
-"""map_tensors and move_to_device: batches of every type keep it, with all of their tensors moved."""
+"""map_tensors and move_to_device: a batch keeps its type, and all of its tensors move."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def test_what_else_a_batch_carries_comes_along():
 
 
 @pytest.mark.parametrize(
-    "part", [Counter("aab"), UserList([1]), Frozen, "text", None, 3, torch.Size([2]), torch.device("cpu")]
+    "part",
+    [Counter("aab"), UserList([1]), Frozen, "text", None, 3, torch.Size([2]), torch.device("cpu")],
 )
 def test_what_holds_no_tensors_is_the_same_object(part):
     assert move_to_device([part], "meta")[0] is part
