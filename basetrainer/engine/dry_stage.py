@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def last_batch(loader: Any) -> tuple[Any, int]:
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return None, 0
     size, collate = loader.batch_size, loader.collate_fn
-    if not size or loader.drop_last or not hasattr(loader.sampler, "__len__"):
+    if not size or loader.drop_last or not isinstance(loader.sampler, Sized):
         return None, 0
     rest = len(loader.sampler) % size
     if not rest or len(loader.sampler) < size:

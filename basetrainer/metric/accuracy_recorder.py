@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,12 @@ class AccuracyRecorder(Recorder):
         super().__init__()
         if any(k < 1 for k in topk):
             raise ConfigError(f"AccuracyRecorder: topk={tuple(topk)} must be at least 1 each.")
-        if target_names and isinstance(target_names, (str, os.PathLike, Mapping)):
-            target_names = ClassList.read(target_names).names
-        self.target_names = [] if target_names is None else [str(name) for name in target_names]
+        names: Iterable[str] = ()
+        if isinstance(target_names, (str, os.PathLike, Mapping)):
+            names = ClassList.read(target_names).names if target_names else ()
+        elif target_names is not None:
+            names = target_names
+        self.target_names = [str(name) for name in names]
         self.indicator = indicator
         self.confusion_matrix = os.fspath(confusion_matrix)
         self.topk = list(dict.fromkeys(topk))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -122,8 +122,8 @@ def _is_images(tensor: Tensor) -> bool:
 
 
 @functools.cache
-def _takes_non_blocking(kind: type) -> bool:
-    if issubclass(kind, PackedSequence):
+def _takes_non_blocking(kind: Hashable) -> bool:
+    if kind is PackedSequence:
         return True
     try:
         return "non_blocking" in inspect.signature(kind.to).parameters  # type: ignore[attr-defined]

@@ -131,9 +131,10 @@ def test_a_misspelt_key_of_a_file_gets_one_warning(tmp_path, caplog):
 
 def test_a_scheduler_of_torch_among_the_callbacks_is_refused_with_what_to_do():
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
-    for scheduler in (
+    given: Any
+    for given in (
         torch.optim.lr_scheduler.StepLR(optimizer, 3),
         torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
     ):
         with pytest.raises(ConfigError, match=r"torch's .* Take basetrainer.get_scheduler"):
-            TinyTrainer(QUIET, [scheduler])
+            TinyTrainer(QUIET, [given])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, namedtuple
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -74,7 +75,7 @@ class InPlace(UserDict[str, Any]):
         self.data = {key: value.to(device) for key, value in self.data.items()}
 
 
-BATCHES = {
+BATCHES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "OrderedDict": (lambda x: OrderedDict(x=x), lambda b: b["x"]),
     "defaultdict": (lambda x: defaultdict(list, x=x), lambda b: b["x"]),
     "EasyDict": (lambda x: EasyDict(x=x), lambda b: b.x),
@@ -146,7 +147,7 @@ def test_a_mapping_that_cannot_be_made_anew_is_refused_in_words():
 def test_channels_last_is_for_images_alone():
     def is_last(tensor: torch.Tensor) -> bool:
         moved = move_to_device(tensor, "cpu", channels_last=True)
-        return moved.is_contiguous(memory_format=torch.channels_last)
+        return bool(moved.is_contiguous(memory_format=torch.channels_last))
 
     assert is_last(torch.ones(2, 3, 4, 4))
     assert is_last(torch.ones(2, 3, 4, 4, dtype=torch.uint8))
