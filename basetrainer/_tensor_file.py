@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from basetrainer._torch_private import METADATA
 from basetrainer.errors import CheckpointError
 
 _REFUSED = re.compile(r"GLOBAL (\S+) (?:was not|whose)")
@@ -48,7 +49,7 @@ def check_attributes(part: Any) -> None:
     Raises:
         CheckpointError: If it has such; says why.
     """
-    strange = sorted(map(str, getattr(part, "__dict__", {}).keys() - {"_metadata"}))
+    strange = sorted(map(str, getattr(part, "__dict__", {}).keys() - {METADATA}))
     if strange:
         raise CheckpointError(f"it sets {strange[0]!r} on a part of type {type(part).__name__}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,34 @@ import yaml
 import example
 from basetrainer.__main__ import main
 from basetrainer.datasets.digits import write_digits
+from tests.fixtures.programs import TIMEOUT
 
 ROOT = Path(example.__file__).parent
 CONFIG = ROOT / "configs" / "config.yaml"
 
-pytestmark = pytest.mark.usefixtures("restored_logger")
+pytestmark = pytest.mark.usefixtures("restored_logger", "data")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images that the configuration names, laid out once; and four of each class in ``few``."""
+    folder = tmp_path_factory.mktemp("data")
+    whole = write_digits(folder / "digits")
+    for split in ("train", "test"):
+        for images in (whole / split).iterdir():
+            few = folder / "few" / split / images.name
+            few.mkdir(parents=True)
+            for image in sorted(images.iterdir())[:4]:
+                shutil.copy(image, few)
+    return folder
+
+
+@pytest.fixture
+def data(digits: Path, tmp_path: Path) -> None:
+    """Images where the configuration looks for them, and few that are a test's own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "digits").symlink_to(digits / "digits")
+    shutil.copytree(digits / "few", tmp_path / "few")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
@@ -55,11 +79,12 @@ def test_it_learns_the_digits_and_the_best_model_loads_into_a_plain_net(
 @pytest.mark.distributed
 def test_it_runs_in_two_processes_from_a_shell(tmp_path):
     flags = ["--distributed", "--gpu_id", "0", "1", "--num_epochs", "1"]
+    flags += map(str, tiny_data(tmp_path))
     done = subprocess.run(
         [sys.executable, str(ROOT / "example.py"), "--config_file", str(CONFIG), *flags],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     assert "| device  : 2 x cpu" in done.stderr
@@ -92,12 +117,7 @@ def test_without_a_config_file_the_arguments_are_written_to_one(tmp_path, monkey
 
 def tiny_data(tmp_path: Path) -> list[object]:
     """Arguments of a run that takes a second."""
-    digits = write_digits(tmp_path / "few")
-    for split in ("train", "test"):
-        for folder in (digits / split).iterdir():
-            for image in sorted(folder.iterdir())[4:]:
-                image.unlink()
-    data = ["--train_data", digits / "train", "--test_data", digits / "test"]
+    data = ["--train_data", tmp_path / "few" / "train", "--test_data", tmp_path / "few" / "test"]
     return [*data, "--net_type", "mobilenet_v2", "--batch_size", 20]
 
 
@@ -128,7 +148,8 @@ def test_use_prune_trains_prunes_and_trains_on_and_a_later_run_goes_on_from_that
     tmp_path, monkeypatch
 ):
     pytest.importorskip("torch_pruning")
-    (tmp_path / "my.yaml").write_text("prune_backend: torch_pruning\nnum_epochs: 1\n")
+    settings = "prune_backend: torch_pruning\nnum_epochs: 1\nwidth_mult: 0.5\n"
+    (tmp_path / "my.yaml").write_text(settings)
     data = ["--config_file", "my.yaml", *tiny_data(tmp_path)]
     start(monkeypatch, *data, "--use_prune", "--sparsity", 0.5)
     run = only_run(tmp_path / "work_space")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from basetrainer._torch_private import foreach
 from basetrainer.callbacks.after_update import AfterUpdate
 from basetrainer.models.structure import structure_of
 
@@ -30,4 +30,4 @@ class KeepZeros(AfterUpdate):
     def act(self) -> None:
         """Put the zeros back."""
         if self._weights:
-            torch._foreach_mul_(self._weights, self._masks)
+            foreach("mul_", self._weights, self._masks)

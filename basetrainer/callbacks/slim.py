@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from basetrainer._torch_private import foreach
 from basetrainer.callbacks.after_update import AfterUpdate
 from basetrainer.errors import ConfigError
 
@@ -60,6 +60,6 @@ class Slim(AfterUpdate):
         for group, scales in self._scales:
             step_size = float(group["lr"]) * self.slim_lambda
             # x - clip(x, -t, t) is the soft threshold.
-            inside = torch._foreach_clamp_max(scales, step_size)
-            torch._foreach_clamp_min_(inside, -step_size)
-            torch._foreach_sub_(scales, inside)
+            inside = foreach("clamp_max", scales, step_size)
+            foreach("clamp_min_", inside, -step_size)
+            foreach("sub_", scales, inside)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import threading
@@ -13,6 +14,8 @@ from typing import Any
 
 from basetrainer.errors import ConfigError
 from basetrainer.utils.posix import is_alive, start_of
+
+logger = logging.getLogger(__name__)
 
 NAME = "run.lock"
 HEARTBEAT = 30.0
@@ -37,6 +40,7 @@ class RunLock:
         self._path = folder / NAME
         self._done = threading.Event()
         self._mine = ""
+        self._is_held = False
 
     def acquire(self) -> None:
         """Take the lock, or say who has it.
@@ -63,13 +67,14 @@ class RunLock:
                 f"{self._path} comes back as often as it is taken away: two runs start in this "
                 f"folder at once. Start one of them."
             )
+        self._is_held = True
         threading.Thread(target=self._beat, name="run.lock", daemon=True).start()
 
     def release(self) -> None:
-        """Give the lock back, if it is still ours."""
+        """Give the lock back, if it was taken and is still ours."""
         self._done.set()
         try:
-            if self._path.read_text(encoding="utf-8") == self._mine:
+            if self._is_held and self._path.read_text(encoding="utf-8") == self._mine:
                 self._path.unlink()
         except OSError:
             pass  # the folder is gone: nobody can run there
@@ -108,11 +113,23 @@ class RunLock:
         )
 
     def _beat(self) -> None:
+        is_told = False
         while not self._done.wait(HEARTBEAT):
             try:
                 os.utime(self._path)
-            except OSError:
-                return
+            except OSError as error:
+                # A network disk may fail for a moment: without a heartbeat another machine would
+                # take the folder over.
+                if not is_told and not self._done.is_set():
+                    is_told = True
+                    logger.warning(
+                        "%s: its heartbeat failed (%s) and is tried again every %g s. After %g s "
+                        "without one, a run on another machine may take this folder.",
+                        self._path,
+                        error.strerror or error,
+                        HEARTBEAT,
+                        STALE,
+                    )
 
 
 def _lives(holder: dict[str, Any] | None, age: float) -> bool:

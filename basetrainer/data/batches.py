@@ -19,7 +19,8 @@ from torch.utils.data import (
 
 from basetrainer.data.order import EpochOrder
 from basetrainer.data.placed import Passes
-from basetrainer.data.seeding import Draws, PassSeeds, RngFence
+from basetrainer.data.rng_fence import RngFence
+from basetrainer.data.seeding import Draws, PassSeeds
 
 # All that these draw, they draw when they are first asked.
 _REPEATABLE = (
@@ -34,10 +35,14 @@ class Batches(ABC):
 
     Args:
         passes: Which pass comes next.
+
+    Attributes:
+        is_asked: Whether somebody has iterated over it; to be set to False before.
     """
 
     def __init__(self, passes: Passes) -> None:
         self.passes = passes
+        self.is_asked = False
         self._place = (0, 0)
         self._draws = Draws.SAMPLES
         self._in_process = True
@@ -54,6 +59,7 @@ class Batches(ABC):
         return self._place
 
     def __iter__(self) -> Iterator[Any]:
+        self.is_asked = True
         epoch, start = self._place
         return self._pass(PassSeeds(self.passes.seed, epoch, self._draws, self._in_process), start)
 

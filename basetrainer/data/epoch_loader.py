@@ -18,7 +18,9 @@ from basetrainer.data.epoch_iterator import EpochIterator
 from basetrainer.data.order import EpochOrder, mix
 from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Passes, Placed, lengths
 from basetrainer.data.rebinding import Bindings, bindings, rebound
-from basetrainer.data.seeding import Draws, RngFence, draws_of, seed_generators
+from basetrainer.data.requests import AskingLoader
+from basetrainer.data.rng_fence import RngFence
+from basetrainer.data.seeding import Draws, draws_of, seed_generators
 from basetrainer.data.workers import (
     WorkerInit,
     own_workers,
@@ -29,6 +31,9 @@ from basetrainer.data.workers import (
 from basetrainer.utils.posix import signals_held_back
 
 logger = logging.getLogger(__name__)
+
+_HANDED_ON = ("num_workers", "collate_fn", "pin_memory", "persistent_workers", "timeout")
+"""Options that may be changed on a loader even if it was made without them."""
 
 _KEPT_STATES = 16  # of an iterable dataset: who reads ahead asks for an earlier one
 
@@ -71,6 +76,10 @@ class EpochLoader(DataLoader[Any], Placed):
             options |= {"sampler": order, "batch_size": order.batch_size}
             options |= {"drop_last": order.drop_last}
         super().__init__(dataset, **options)
+        self._data = dataset  # as given: torch wraps some
+        self._options = {**dict.fromkeys(_HANDED_ON), **options}
+        self._asking: AskingLoader | None = None
+        self._waiting: Any = None  # the iterator whose workers live on
         if order is not None:
             self._batches: Batches = OrderedBatches(order)
         else:
@@ -82,10 +91,8 @@ class EpochLoader(DataLoader[Any], Placed):
         self._said: set[str] = set()
         self._states: dict[tuple[int, int], Any] = {}
 
-    @property
-    def _index_sampler(self) -> Batches:
-        """What torch's loader iterates over: our batches; the samplers stay as they are."""
-        return self._batches
+    def __len__(self) -> int:
+        return super().__len__() if isinstance(self._data, IterableDataset) else len(self._batches)
 
     @property
     def seed(self) -> int:
@@ -114,7 +121,7 @@ class EpochLoader(DataLoader[Any], Placed):
             with fence:
                 batches = self._in_process(epoch) if in_process else self._by_workers()
         except Exception as error:
-            self.fail(error, self._iterator)
+            self.fail(error, self._waiting)
             raise
         return EpochIterator(self, batches, fence, epoch, start)
 
@@ -122,8 +129,17 @@ class EpochLoader(DataLoader[Any], Placed):
         if isinstance(self.dataset, IterableDataset):
             seed_generators(mix(self.seed, epoch, self._rank))
         if self.order is None or self.pin_memory:
-            return super().__iter__()
+            return iter(self._asking_loader())
         return self._made_here()
+
+    def _asking_loader(self) -> AskingLoader:
+        """Return torch's loader over our batches, with the options as they are now.
+
+        This loader itself keeps the samplers that it was given, for who looks at them.
+        """
+        options = {name: getattr(self, name, value) for name, value in self._options.items()}
+        is_collated = self.batch_sampler is not None
+        return AskingLoader(self._batches, self._data, options, is_collated=is_collated)
 
     def _made_here(self) -> Iterator[Any]:
         """Return the batches of a map-style dataset as torch's iterator does in this process.
@@ -143,21 +159,24 @@ class EpochLoader(DataLoader[Any], Placed):
         return map(batch, self._batches)
 
     def _by_workers(self) -> Any:
-        if self._iterator is not None and self._is_outdated():
+        if self._waiting is not None and self._is_outdated():
             self.close()
-        if self._iterator is not None:
-            return super().__iter__()
+        if self._asking is not None:  # torch hands out the iterator whose workers wait
+            return iter(self._asking)
         self._bindings = bindings(self.dataset)
         self._init.starting()
         start_method = (self.multiprocessing_context or multiprocessing).get_start_method()
+        asking = self._asking_loader()
         with signals_held_back(start_method):
-            batches = super().__iter__()
+            batches = iter(asking)
         own_workers(batches)
+        if self.persistent_workers:
+            self._asking, self._waiting = asking, batches
         return batches
 
     def _is_outdated(self) -> bool:
         """Whether the workers that wait hold another dataset, or wait for another process."""
-        if not owns_workers(self._iterator):
+        if not owns_workers(self._waiting):
             return True  # this process was forked since
         changed = ", ".join(rebound(self._bindings, bindings(self.dataset)))
         if changed:
@@ -169,12 +188,12 @@ class EpochLoader(DataLoader[Any], Placed):
 
     def close(self) -> None:
         """End the workers that wait for the next pass; it starts new ones."""
-        iterator, self._iterator = self._iterator, None
+        iterator, self._waiting, self._asking = self._waiting, None, None
         if iterator is not None:
             stop_workers(iterator)
 
     def __del__(self) -> None:
-        if getattr(self, "_iterator", None) is not None and not sys.is_finalizing():
+        if getattr(self, "_waiting", None) is not None and not sys.is_finalizing():
             self.close()
 
     def fail(self, error: BaseException, batches: Any) -> None:

@@ -33,38 +33,22 @@ def seed_generators(seed: int) -> None:
     np.random.seed(seed & 0xFFFFFFFF)
 
 
-class RngFence:
-    """A context that leaves the global CPU generators as it found them."""
-
-    __slots__ = ("_numpy", "_python", "_torch")
-
-    def __enter__(self) -> None:
-        self._torch = torch.default_generator.get_state()
-        self._python = random.getstate()
-        self._numpy = np.random.get_state()
-
-    def __exit__(self, *error: object) -> None:
-        torch.default_generator.set_state(self._torch)
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)
-
-
 class SampleSeeded(list[int]):
     """The indices of a batch; handing one out seeds the generators for that sample.
 
-    After the last one they are seeded for the batch, which ``collate_fn`` draws from. So the
-    draws do not depend on which process asks, nor on what it loaded before.
+    After the last one they are seeded for the batch, if ``collate_fn`` may draw. So the draws do
+    not depend on which process asks, nor on what it loaded before.
 
     Args:
         indices: Of the batch.
         key: What stands for seed and epoch.
         places: The place of each sample in the epoch's order of all ranks.
-        number: Of the batch, among those of all ranks.
+        number: Of the batch, among those of all ranks; None if ``collate_fn`` draws nothing.
     """
 
     __slots__ = ("_key", "_number", "_places")
 
-    def __init__(self, indices: Sequence[int], key: int, places: range, number: int) -> None:
+    def __init__(self, indices: Sequence[int], key: int, places: range, number: int | None) -> None:
         super().__init__(indices)
         self._key, self._places, self._number = key, places, number
 
@@ -72,7 +56,8 @@ class SampleSeeded(list[int]):
         for place, index in zip(self._places, super().__iter__(), strict=True):
             seed_generators(mix(self._key, _SAMPLE, place))
             yield index
-        seed_generators(mix(self._key, _BATCH, self._number))
+        if self._number is not None:
+            seed_generators(mix(self._key, _BATCH, self._number))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would iterate, and so seed the process that sends the batch.
@@ -104,6 +89,7 @@ class Draws(Enum):
     """What draws from the global generators while a batch is made."""
 
     SAMPLES = "each sample"
+    BOTH = "each sample, and the collate function"
     BATCHES = "a dataset that takes whole batches"
     COLLATE = "the collate function alone"
     NOTHING = "nothing"
@@ -116,11 +102,13 @@ def draws_of(dataset: Any, collate_fn: Any) -> Draws:
     has ``is_deterministic = True``; a collate function if it is one of torch's own or has
     ``is_deterministic = True``. A dataset of whole batches has ``__getitems__``.
     """
-    if not _draws_nothing(dataset):
-        return Draws.BATCHES if _takes_batches(dataset) else Draws.SAMPLES
     is_plain = collate_fn in (default_collate, default_convert)
     is_plain = is_plain or getattr(collate_fn, "is_deterministic", None) is True
-    return Draws.NOTHING if is_plain else Draws.COLLATE
+    if _draws_nothing(dataset):
+        return Draws.NOTHING if is_plain else Draws.COLLATE
+    if _takes_batches(dataset):
+        return Draws.BATCHES
+    return Draws.SAMPLES if is_plain else Draws.BOTH
 
 
 @dataclass(frozen=True)
@@ -158,6 +146,8 @@ class PassSeeds:
         if self.draws is Draws.NOTHING:
             return indices
         if self.draws is Draws.SAMPLES:
+            return SampleSeeded(indices, self.key, places, None)
+        if self.draws is Draws.BOTH:
             return SampleSeeded(indices, self.key, places, number)
         # What a batch decides as a whole is one decision for all ranks, as in one process; what a
         # dataset draws for its samples is not.

@@ -15,9 +15,12 @@ from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize
 from typing import Any
 
-from torch._utils import ExceptionWrapper
-from torch.utils.data._utils import signal_handling
-
+from basetrainer._torch_private import (
+    end_workers,
+    error_of_worker,
+    is_error_of_worker,
+    worker_processes,
+)
 from basetrainer.errors import LoaderError
 from basetrainer.utils.posix import die_with_parent, ignore_stop_signals
 
@@ -56,14 +59,17 @@ def _send_the_error(queue: Queue[Any], error: Exception, item: Any) -> None:
     is_batch = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], int)
     if not is_batch:  # in a queue of the dataset's own
         _print_the_error(error, item)
-    elif isinstance(item[1], ExceptionWrapper):
+    elif is_error_of_worker(item[1]):
         os._exit(1)  # not even the error can be sent
     else:
-        why = ExceptionWrapper(where="while a DataLoader worker sent its batch")
-        queue.put((item[0], why))
+        queue.put((item[0], error_of_worker("while a DataLoader worker sent its batch")))
 
 
-_print_the_error = Queue._on_queue_feeder_error  # type: ignore[attr-defined]
+def _no_hook(error: Exception, item: Any) -> None:
+    """Stand in for a hook that this version of Python lacks."""
+
+
+_print_the_error = getattr(Queue, "_on_queue_feeder_error", _no_hook)
 _OWNERS: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 """Which process started the workers of each iterator."""
 
@@ -102,28 +108,12 @@ def stop_workers(iterator: Any) -> None:
     They hold nothing that must be saved. Left to itself torch waits up to 5 s for each that is
     busy, and then asks by SIGTERM, which ours ignore.
     """
-    if iterator is None or iterator not in _OWNERS or iterator._shutdown:
+    if iterator is None or iterator not in _OWNERS:
         return
-    if not owns_workers(iterator):
+    if owns_workers(iterator):
+        end_workers(iterator)
+    else:
         _NOT_OURS.append(iterator)
-        return
-    # Whom we end is no failure that torch should report.
-    if getattr(iterator, "_worker_pids_set", False):
-        signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
-        iterator._worker_pids_set = False
-    pin_thread = getattr(iterator, "_pin_memory_thread", None)
-    if pin_thread is not None:  # it must not read from a worker that ends in the middle of a word
-        iterator._pin_memory_thread_done_event.set()
-        iterator._worker_result_queue.put((None, None))
-        pin_thread.join(timeout=5)
-    for worker in processes_of(iterator):
-        worker.kill()
-    iterator._shutdown_workers()
-
-
-def processes_of(iterator: Any) -> list[Any]:
-    """Return the worker processes of a loader's iterator; none if it has none or only threads."""
-    return [one for one in getattr(iterator, "_workers", ()) if hasattr(one, "exitcode")]
 
 
 _SHARED_MEMORY = re.compile(
@@ -149,7 +139,7 @@ def worker_error(error: BaseException, iterator: Any = None) -> LoaderError | No
         return LoaderError(_NO_SHARED_MEMORY.format(room=_shared_memory()))
     if _NOT_PINNED.search(said):
         return LoaderError(_UNPINNABLE.format(said=str(error).strip().splitlines()[-1]))
-    processes = processes_of(iterator)
+    processes = worker_processes(iterator)
     is_cut_off = isinstance(error, (ConnectionError, EOFError)) or _PIN_THREAD_ENDED in said
     for process in processes if is_cut_off else ():  # while it handed a batch over
         process.join(0.2)

@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.utils._pytree import tree_map_only
 
+from basetrainer._torch_private import map_tensors
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 
@@ -70,11 +70,12 @@ def shard(
 @contextmanager
 def unreduced(model: nn.Module) -> Iterator[None]:
     """Let forward passes inside be followed by backward passes that keep gradients to this rank."""
+    before = model.__dict__.get(_SKIPS, False)
     model.__dict__[_SKIPS] = True
     try:
         yield
     finally:
-        model.__dict__[_SKIPS] = False
+        model.__dict__[_SKIPS] = before
 
 
 @contextmanager
@@ -126,9 +127,7 @@ def _gate_outputs(model: nn.Module, inputs: Any, outputs: Any) -> Any:
     if not torch.is_grad_enabled():
         return outputs
     state = model.__dict__
-    return tree_map_only(
-        Tensor, lambda one: _Gate.apply(one, state) if one.requires_grad else one, outputs
-    )
+    return map_tensors(lambda one: _Gate.apply(one, state) if one.requires_grad else one, outputs)
 
 
 def _choose_reduction(model: nn.Module, inputs: Any) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from basetrainer._torch_private import default_store
 from basetrainer.distributed.context import DistContext
 
 _numbers = itertools.count()
@@ -53,7 +53,9 @@ class SharedFlag:
         """
         if self._context.world_size == 1:
             return mine
-        store: Any = dist.distributed_c10d._get_default_store()
+        store = default_store()
+        if store is None:
+            return mine
         if mine > self._called:
             self._called = mine
             store.set(self._key, str(mine))

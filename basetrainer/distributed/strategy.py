@@ -12,9 +12,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
 
+from basetrainer._plain_values import Unwritable, decode, encode
+from basetrainer._torch_private import without_buffer_sync
+from basetrainer._wrappers import answering_to_module
+from basetrainer._wrappers import unwrap as unwrap  # the other door to it
 from basetrainer.distributed.context import DistContext
-from basetrainer.errors import ConfigError
+from basetrainer.errors import ConfigError, UsageError
+from basetrainer.models.fresh import note_changes, regrow
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +54,9 @@ def wrap(
             ``reshard_after_forward``, ...).
 
     Returns:
-        A module whose ``.module`` is the user's model. On one device it is the model itself,
-        with an alias to itself that is no registered submodule: keys stay as they are and a
-        call costs nothing.
+        A module whose ``.module`` is the user's model. On one device it is the model itself, and
+        ``.module`` an alias that is no registered submodule (a submodule of that name goes first):
+        keys stay as they are and a call costs nothing.
 
     Raises:
         ConfigError: If the strategy does not fit the run.
@@ -82,16 +88,7 @@ def wrap(
             )
             return DataParallel(model, device_ids=list(device_ids))
         logger.info("gpu_id: %s on a machine without GPUs: one CPU process.", list(device_ids))
-    model.__dict__["module"] = model
-    return model
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the user's model: the inverse of :func:`wrap`."""
-    if isinstance(model, (DataParallel, DistributedDataParallel)):
-        inner: nn.Module = model.module
-        return inner
-    return model
+    return answering_to_module(model)
 
 
 def is_sharded(model: nn.Module | None) -> bool:
@@ -153,12 +150,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         with undivided(model):
             yield
         return
-    before = model.require_forward_param_sync
-    model.require_forward_param_sync = False  # type: ignore[assignment]
-    try:
+    with without_buffer_sync(model):
         yield
-    finally:
-        model.require_forward_param_sync = before
 
 
 def undivided(model: nn.Module) -> AbstractContextManager[None]:
@@ -181,19 +174,46 @@ def own_state(model: nn.Module) -> dict[str, Any]:
 def full_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the state of the user's model, with the user's keys; collective.
 
-    Of a sharded model only rank 0 gets it, on the CPU; the others get nothing.
+    Of a sharded model only rank 0 gets it, on the CPU; the others get nothing. What a layer returns
+    from ``get_extra_state`` is written so that any file can hold it; what training added to the
+    model (buffers that grew, layers that were unfrozen) is noted in its metadata.
+
+    Raises:
+        UsageError: If a layer's extra state could not be loaded again; names the layer.
     """
-    state = whole(own_state(model))
-    return {} if is_sharded(model) and dist.get_rank() else state
+    state: dict[str, Tensor] = whole(own_state(model))
+    if is_sharded(model) and dist.get_rank():
+        return {}
+    for name, value in state.items():
+        # A layer that takes its shape from the first batch has no numbers yet.
+        if not (isinstance(value, Tensor) and is_lazy(value)):
+            try:
+                state[name] = encode(value, name)
+            except Unwritable as error:
+                what = error.reason or f"is a {type(error.value).__qualname__}"
+                raise UsageError(
+                    f"{error.place} of {type(unwrap(model)).__name__} {what}, so it could not be "
+                    f"loaded again. Let buffers and get_extra_state hold tensors, arrays, numbers, "
+                    f"texts, lists and dicts of such."
+                ) from error
+    note_changes(unwrap(model), state)
+    return state
 
 
 def load_full_state(model: nn.Module, state: dict[str, Tensor], *, strict: bool = True) -> None:
-    """Load what :func:`full_state` returned, whatever the wrapper then and now."""
+    """Load what :func:`full_state` returned, whatever the wrapper then and now.
+
+    Raises:
+        RuntimeError: If it is of another model, as ``load_state_dict`` does; or a ValueError, if
+            something that training added cannot be added again.
+    """
     if is_sharded(model):
         own = own_state(model)
         placed = {name: like(value, own.get(name)) for name, value in state.items()}
         state = type(state)(placed)
-    unwrap(model).load_state_dict(state, strict=strict)
+    else:
+        regrow(unwrap(model), state)
+    unwrap(model).load_state_dict(decode(state), strict=strict)
 
 
 def whole(tree: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.distributed.context import DistContext
@@ -32,11 +32,10 @@ from basetrainer.engine.resume import find_origin
 from basetrainer.engine.step import Step
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
 from basetrainer.utils.config_dict import get
+from basetrainer.utils.monitor import deciding_monitor
 
 if TYPE_CHECKING:
     from basetrainer.engine.trainer import EngineTrainer
-
-logger = logging.getLogger(__name__)
 
 BATCHES = 2
 """Of training, and of each test set, in each of the two passes."""
@@ -60,7 +59,8 @@ def dry_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> DryRunRep
         cfg: The settings; they are not changed.
 
     Returns:
-        What was found; the same is logged. In a run of several processes an error is raised.
+        What was found, as a table for ``print``; its ``checked()`` logs the table. In a run of
+        several processes an error is raised.
     """
     begin = time.monotonic()
     report = DryRunReport(getattr(make_trainer, "__name__", type(make_trainer).__name__))
@@ -68,8 +68,6 @@ def dry_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> DryRunRep
     with undisturbed(report), temporary_folder(context) as folder:
         _Rehearsal(make_trainer, cfg, folder, report).play()
     report.seconds = time.monotonic() - begin
-    if context.is_main:
-        logger.info("%s", report)
     return report
 
 
@@ -159,6 +157,8 @@ class _Rehearsal:
         self._report.lines["train"] += " changed"
         self._check_changes(before, after, trainer)
         self._check_figures(logs)
+        if (monitor := deciding_monitor(trainer.callbacks)) is not None:
+            self._report.lines["monitor"] = str(monitor)
         pictures = sorted(file.name for file in self._folder.rglob("*.png"))
         self._report.lines["pictures"] = ", ".join(pictures) or "none"
 
@@ -219,7 +219,9 @@ class _Rehearsal:
             raise CheckpointError("the second run has begun anew instead of going on")
         if probe.weights != self._weights:
             raise CheckpointError("the second run goes on with other weights than were saved")
-        self._report.lines["resume"] = "went on in epoch 1 with the same weights"
+        self._report.lines["resume"] = (
+            f"went on in epoch {epoch_number(probe.epoch)} with the same weights"
+        )
         self._trainer = first
 
     def _try_last_batch(self) -> None:

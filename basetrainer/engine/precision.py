@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from basetrainer._torch_private import has_avx512_bf16
 from basetrainer.engine.config import EngineConfig
 
 _CPU_NAMES = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")  # x86, then Arm
@@ -20,7 +21,7 @@ def bf16_unit(device: torch.device) -> str:
     """
     if device.type == "cpu":
         can: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        if not can and torch.cpu._is_avx512_bf16_supported():  # torch 2.10 has no list
+        if not can and has_avx512_bf16():  # torch 2.10 has no list
             can = {"avx512_bf16": True}
         return next((name for name in _CPU_NAMES if can.get(name)), "")
     asked = getattr(torch.get_device_module(device), "is_bf16_supported", None)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
+from basetrainer._torch_private import waits_for_ranks
 from basetrainer.engine.exit_file import write_exit_file
 from basetrainer.engine.notes import MAIN, Note
 from basetrainer.engine.peers import Peers
@@ -36,9 +37,6 @@ _FOR_PYTHON = 5.0
 
 _LONGEST_GOODBYE = 4.0
 """Seconds that a collective may take on another rank when it is through on one."""
-
-_WAITS_FOR_RANKS = ("/torch/distributed/", "/torch/nn/parallel/", "/basetrainer/distributed/")
-_BACKWARD = "_engine_run_backward"  # where DDP's reductions are waited for
 
 
 class Watch(threading.Thread):
@@ -129,7 +127,7 @@ class Watch(threading.Thread):
             self._waiting = None
         elif self._waiting != (frame, frame.f_lasti):
             self._waiting, self._waits_since = (frame, frame.f_lasti), time.monotonic()
-        elif time.monotonic() - self._waits_since > _LONGEST_GOODBYE and _waits_for_ranks(frame):
+        elif time.monotonic() - self._waits_since > _LONGEST_GOODBYE and waits_for_ranks(frame):
             self._waiting = None
             stack = "".join(traceback.format_stack(frame)).rstrip()
             told = (
@@ -157,7 +155,7 @@ class Watch(threading.Thread):
         """Print the stacks of this process, and end it: first of all ranks if it is the cause."""
         faulthandler.cancel_dump_traceback_later()
         frame = sys._current_frames().get(self._main or 0)
-        waits = self._peers is not None and _waits_for_ranks(frame)
+        waits = self._peers is not None and waits_for_ranks(frame)
         done = f"the last completed hook is {engine.last_hook or 'none'}"
         what = f"rank {self._rank} at {place_of(engine)}: nothing was done for {limit:g} s; {done}"
         sys.stderr.write(f"stalled: {what}\n")
@@ -222,15 +220,3 @@ def _stack(frame: FrameType | None) -> str:
     begin = max((place for place, one in enumerate(frames, 1) if one.name == MAIN), default=0)
     listed = "".join(traceback.format_list(frames[begin:])).rstrip()
     return f"Its main thread (most recent call last):\n{listed}"
-
-
-def _waits_for_ranks(frame: FrameType | None) -> bool:
-    """Whether what a thread is in is a wait for other processes."""
-    while frame is not None:
-        file = frame.f_code.co_filename.replace(os.sep, "/")
-        if frame.f_code.co_name == _BACKWARD or any(one in file for one in _WAITS_FOR_RANKS):
-            return True
-        if "/torch/" not in file:
-            return False
-        frame = frame.f_back
-    return False

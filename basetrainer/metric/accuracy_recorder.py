@@ -118,7 +118,7 @@ class AccuracyRecorder(Recorder):
         title = f"{name}/{self.indicator}" if name else self.indicator
         table = report(matrix, self.class_names(len(matrix)))
         self.logger.info("%s: %.4f\n%s", title, figure, table, extra={"file_only": True})
-        monitor = self._monitors.setdefault(name, Monitor(self.indicator))
+        monitor = self._monitors.setdefault(name, Monitor(self.indicator, "max"))
         if self.confusion_matrix and monitor.is_new_best(figure, self._epoch):
             self._write_matrix(name, matrix, figure)
 
@@ -134,7 +134,7 @@ class AccuracyRecorder(Recorder):
         """Take back what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         for name, best in state["best"].items():
-            self._monitors[name] = Monitor(self.indicator)
+            self._monitors[name] = Monitor(self.indicator, "max")
             self._monitors[name].load_state_dict(best)
         folder = Path(self.confusion_matrix)
         self._kept = {name: folder / name / Path(file).name for name, file in state["kept"].items()}

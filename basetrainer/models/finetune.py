@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from basetrainer._tensor_file import read_tensor_file
+from basetrainer._torch_private import metadata_of, set_metadata
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.models.names import shortened, unwrapped
+from basetrainer.models.names import shortened
 from basetrainer.models.rebuild import apply_structure
 from basetrainer.models.structure import put_structure, structure_in
 
@@ -83,8 +85,11 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
         )
     source = "the given state" if given else os.fspath(state_or_path)  # type: ignore[arg-type]
     state = plain_state(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
-    model = apply_structure(unwrapped(model), structure_in(state))
+    for name in [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        del state[name]  # of get_extra_state, which is of the run that wrote it
+    model = apply_structure(unwrap(model), structure_in(state))
     own = model.state_dict()
+    state = named_like(own, state)
     wrong_shape = {
         name: (tuple(value.shape), tuple(own[name].shape))
         for name, value in state.items()
@@ -98,8 +103,8 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
             f"Nothing in {source} fits {type(model).__name__}. It has {shortened(list(state))}; "
             f"the model wants {shortened(list(own))}. Is it the file of another network?"
         )
-    if (metadata := getattr(state, "_metadata", None)) is not None:
-        fitting._metadata = metadata  # type: ignore[attr-defined] # layers' versions of the format
+    if (metadata := metadata_of(state)) is not None:
+        set_metadata(fitting, metadata)  # layers' versions of the format
     model.load_state_dict(fitting, strict=False)
     report = FinetuneReport(
         matched=tuple(fitting),
@@ -158,22 +163,46 @@ def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
     tensors = {
         name: value
         for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
+        if isinstance(name, str) and (isinstance(value, Tensor) or name.endswith("_extra_state"))
     }
     skip = 0
     for prefix in _WRAPPERS:
         if tensors and all(name.startswith(prefix, skip) for name in tensors):
             skip += len(prefix)
     state = OrderedDict((name[skip:], value) for name, value in tensors.items())
-    metadata = getattr(content, "_metadata", None)
+    metadata = metadata_of(content)
     if isinstance(metadata, Mapping):  # torch keeps the layers' versions of the format there
-        state._metadata = {  # type: ignore[attr-defined]
+        known = {
             name[skip:]: value
             for name, value in metadata.items()
             if isinstance(name, str)
             and isinstance(value, Mapping)
             and isinstance(value.get("version", 1), int)
         }
+        set_metadata(state, known)
     if structure:
         put_structure(state, structure)
     return state
+
+
+def named_like(own: Mapping[str, Any], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put back the ``module.`` that :func:`plain_state` took off, if it is the network's own.
+
+    Args:
+        own: The state of the network to load into: one that holds all it has as ``module``.
+        state: What :func:`plain_state` returned.
+    """
+    prefix = "module."
+    if not own or not state or not all(name.startswith(prefix) for name in own):
+        return state
+    if any(name in own for name in state):
+        return state
+    named = OrderedDict((f"{prefix}{name}", value) for name, value in state.items())
+    metadata = metadata_of(state)
+    if metadata is not None:
+        versions = {f"{prefix}{name}".rstrip("."): one for name, one in metadata.items()}
+        set_metadata(named, versions)
+    structure = structure_in(state)
+    if structure:
+        put_structure(named, structure)
+    return named

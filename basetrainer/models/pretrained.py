@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
+from basetrainer._torch_private import metadata_of, set_metadata
 from basetrainer.errors import ConfigError
 from basetrainer.models.finetune import FinetuneReport, finetune, read_state
 from basetrainer.models.registry import Network
@@ -114,10 +115,10 @@ def _fitted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     from torchvision.models.vision_transformer import interpolate_embeddings
 
     image_size, patch_size = int(model.image_size), int(model.patch_size)  # type: ignore[arg-type]
-    metadata = getattr(state, "_metadata", None)
+    metadata = metadata_of(state)
     resampled: dict[str, Tensor] = interpolate_embeddings(
         image_size, patch_size, OrderedDict(state)
     )
     if metadata is not None:
-        resampled._metadata = metadata  # type: ignore[attr-defined]
+        set_metadata(resampled, metadata)
     return resampled

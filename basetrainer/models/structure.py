@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from basetrainer.models.names import unwrapped
+from basetrainer._torch_private import metadata_of, set_metadata
+from basetrainer._wrappers import unwrap
 
 Structure: TypeAlias = dict[str, Any]
 """What a pruned network has other than the full one; plain values, so that any file can hold it::
@@ -35,7 +36,7 @@ def structure_of(model: nn.Module) -> Structure:
     It is kept as an attribute of the network, which copying and pickling keep, and in the metadata
     of its ``state_dict()``, so that every file of plain weights holds it too.
     """
-    structure: Structure = copy.deepcopy(vars(unwrapped(model)).get("_structure", {}))
+    structure: Structure = copy.deepcopy(vars(unwrap(model)).get("_structure", {}))
     return structure
 
 
@@ -47,15 +48,16 @@ def structure_in(content: Mapping[str, Any]) -> Structure:
     """
     if isinstance(content.get("structure"), Mapping):
         return dict(content["structure"])
-    metadata = getattr(content, "_metadata", None) or {}
+    metadata = metadata_of(content) or {}
     return next((dict(one["structure"]) for one in metadata.values() if one.get("structure")), {})
 
 
 def put_structure(state: Mapping[str, Any], structure: Structure) -> None:
     """Let a state dict hold a structure, in the metadata that torch keeps with it."""
-    metadata = getattr(state, "_metadata", None)
+    metadata = metadata_of(state)
     if metadata is None:
-        metadata = state._metadata = {}  # type: ignore[attr-defined] # as torch's state_dict()
+        metadata = {}
+        set_metadata(state, metadata)
     metadata[""] = {**metadata.get("", {}), "structure": structure}
 
 
@@ -74,7 +76,7 @@ def remember_network(model: nn.Module, **arguments: Any) -> None:
 
 def network_of(model: nn.Module) -> dict[str, Any]:
     """Return the arguments with which ``get_models`` makes a network; empty if it did not."""
-    return copy.deepcopy(dict(vars(unwrapped(model)).get("_network") or {}))
+    return copy.deepcopy(dict(vars(unwrap(model)).get("_network") or {}))
 
 
 @contextmanager

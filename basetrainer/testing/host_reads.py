@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from basetrainer._torch_private import OPTIMIZER_READ, DispatchMode, check_dispatch_mode
 
 _READING_OPS = frozenset(
     f"aten::{name}"
@@ -74,9 +75,13 @@ class HostReads:
     Attributes:
         ops: How often each operation (``aten::addmm``) was done.
         reads: Each read, in order.
+
+    Raises:
+        BaseTrainerError: If this version of torch does not show its operations.
     """
 
     def __init__(self) -> None:
+        check_dispatch_mode("HostReads")
         self.ops: Counter[str] = Counter()
         self.reads: list[HostRead] = []
         self._is_paused = False
@@ -111,16 +116,16 @@ class HostReads:
                 self.reads.append(HostRead(name, _place()))
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(DispatchMode):  # type: ignore[misc] # torch has no types here
     """Sees every operation, whoever asks for it."""
 
     def __init__(self, found: HostReads) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch has no types here
+        super().__init__()
         self._found = found
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         returned = func(*args, **(kwargs or {}))
-        name: str = func._schema.name
+        name: str = func.name().partition(".")[0]
         is_read = name in _READING_OPS or _has_mask(name, args) or _is_copied_back(args, returned)
         self._found._note_op(name, is_read and not (kwargs or {}).get("non_blocking"))
         return returned
@@ -163,7 +168,7 @@ def _is_own_count() -> bool:
     """Whether one of torch's optimizers reads its step count, a tensor on the CPU in any case."""
     frame: FrameType | None = sys._getframe(3)
     while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
-        if frame.f_code.co_name == "_get_value":
+        if frame.f_code.co_name == OPTIMIZER_READ:
             return True
         frame = frame.f_back
     return False

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from basetrainer.checkpoint import run_lock
 from basetrainer.checkpoint.run_lock import NAME, STALE, RunLock
 from basetrainer.errors import ConfigError
 from basetrainer.utils.posix import is_alive, start_of
+from basetrainer.utils.run_folder import EXIT
+from tests.tiny import TinyTrainer
 
 
 def write(folder: Path, age: float = 0.0, **holder: object) -> Path:
@@ -140,3 +143,46 @@ def test_a_folder_that_was_deleted_under_a_run_is_no_reason_to_fail(tmp_path):
     folder.rmdir()
     lock.release()
     assert not folder.exists()
+
+
+def test_a_lock_that_was_refused_gives_nothing_back(tmp_path):
+    first, second = RunLock(tmp_path), RunLock(tmp_path)
+    first.acquire()
+    with pytest.raises(ConfigError):
+        second.acquire()
+    second.release()  # of the same process, in the same second: its text is that of the first
+    assert (tmp_path / NAME).exists()
+    first.release()
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_heartbeat_that_fails_is_told_once_and_tried_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(run_lock, "HEARTBEAT", 0.01)
+    lock = RunLock(tmp_path)
+    path, aside = tmp_path / NAME, tmp_path / "aside"
+    lock.acquire()
+    path.rename(aside)  # as on a disk that cannot be reached
+    _wait_until(lambda: "heartbeat failed" in caplog.text)
+    time.sleep(0.1)
+    os.utime(aside, (1.0, 1.0))
+    aside.rename(path)
+    _wait_until(lambda: path.stat().st_mtime > 1.0)
+    lock.release()
+    assert caplog.text.count("heartbeat failed") == 1
+    assert str(path) in caplog.text
+    assert not path.exists()
+
+
+def test_a_run_that_cannot_begin_gives_its_lock_back(tmp_path):
+    (tmp_path / EXIT).mkdir()  # what is to be removed cannot be
+    trainer = TinyTrainer({"work_dir": str(tmp_path), "num_epochs": 1, "resume": "auto"})
+    with pytest.raises(OSError, match=EXIT):
+        trainer.run()
+    assert not (tmp_path / NAME).exists()
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30.0
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)

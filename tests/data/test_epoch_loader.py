@@ -233,7 +233,7 @@ def test_a_dataset_that_follows_the_epochs_reaches_workers_that_live_on(caplog):
     assert caplog.text.count("loader workers start again") == 1
     close_workers(loader)
     close_workers([1])
-    assert loader._iterator is None
+    assert loader._waiting is None
 
 
 def test_a_generator_that_is_given_seeds_the_order():

@@ -62,7 +62,7 @@ def test_the_thread_that_pins_lives_and_ends_with_the_workers(accelerator):
         assert len(list(loader)) == 3
     assert len(accelerator) >= 6  # and a word between two passes
     next(iter(loader))  # left early, with batches on their way
-    iterator: Any = loader._iterator
+    iterator: Any = loader._waiting
     thread = iterator._pin_memory_thread
     loader.close()
     assert not thread.is_alive()
@@ -92,7 +92,7 @@ def test_a_worker_that_is_killed_while_batches_are_pinned_ends_the_pass(accelera
     loader = build_dataloader(tiny_data(4000), 1, 1, **FORK)
     batches = iter(loader)
     next(batches)
-    iterator: Any = loader._iterator
+    iterator: Any = loader._waiting
     thread = iterator._pin_memory_thread
     os.kill(iterator._workers[0].pid, signal.SIGKILL)
     with pytest.raises(LoaderError, match="SIGKILL"):

@@ -17,11 +17,11 @@ from basetrainer.data.epoch_loader import EpochLoader
 from basetrainer.data.loader import build_dataloader
 from basetrainer.data.order import TrainOrder
 from basetrainer.data.resume import set_epoch, set_position
+from basetrainer.data.rng_fence import RngFence
 from basetrainer.data.seeding import (
     BatchSeeded,
     Draws,
     PassSeeds,
-    RngFence,
     SampleSeeded,
     draws_of,
     seed_generators,
@@ -72,7 +72,6 @@ def test_one_hash_for_workers_that_start_from_scratch():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_one_hash_for_every_way_of_starting_workers(way, method):
@@ -218,6 +217,8 @@ def test_a_dataset_of_whole_batches_has_one_hash(workers, data):
         (tiny_data(), plain, Draws.NOTHING),
         (Subset(ConcatDataset([tiny_data(), Says()]), [1]), Collation(), Draws.NOTHING),
         (tiny_data(), mixed, Draws.COLLATE),
+        (Pictures(), mixed, Draws.BOTH),
+        (Stream(), mixed, Draws.BOTH),
         (Inherits(torch.ones(1)), plain, Draws.SAMPLES),
         (Stream(), plain, Draws.SAMPLES),
     ],

@@ -20,6 +20,7 @@ from basetrainer.data.loader import build_dataloader
 from basetrainer.data.workers import _send_the_error, worker_error
 from basetrainer.errors import LoaderError
 from tests.data.pictures import quiet_workers
+from tests.fixtures.programs import TIMEOUT
 
 pytestmark = [
     *quiet_workers,
@@ -122,7 +123,7 @@ def test_signals_to_the_whole_job_leave_workers_alive():
     loader = loader_of("SIGTERM")
     assert len(list(loader)) == 4
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        for pid in (worker.pid for worker in loader._iterator._workers):
+        for pid in (worker.pid for worker in loader._waiting._workers):
             os.kill(pid, number)
     assert len(list(loader)) == 4
     loader.close()
@@ -131,18 +132,18 @@ def test_signals_to_the_whole_job_leave_workers_alive():
 def test_a_forked_process_leaves_its_parents_workers_alone():
     loader = loader_of("SIGCONT")
     list(loader)
-    pids = [worker.pid for worker in loader._iterator._workers]
+    pids = [worker.pid for worker in loader._waiting._workers]
 
     def use_and_close() -> None:
         assert len(list(loader)) == 4  # by workers of its own: its parent's are not its to ask
-        assert [worker.pid for worker in loader._iterator._workers] != pids
+        assert [worker.pid for worker in loader._waiting._workers] != pids
         loader.close()
 
     child = multiprocessing.get_context("fork").Process(target=use_and_close)
     child.start()
     child.join()
     assert child.exitcode == 0
-    assert [worker.pid for worker in loader._iterator._workers] == pids
+    assert [worker.pid for worker in loader._waiting._workers] == pids
     assert len(list(loader)) == 4
     loader.close()
 
@@ -211,7 +212,7 @@ if __name__ == "__main__":
     loader = build_dataloader(Slow(), 4, 2, shuffle=False, multiprocessing_context=method)
     batches = iter(loader)
     next(batches)
-    print(*(worker.pid for worker in loader._iterator._workers), flush=True)
+    print(*(worker.pid for worker in loader._waiting._workers), flush=True)
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     raise SystemExit(4)
@@ -236,7 +237,7 @@ def test_busy_workers_end_with_their_parent(tmp_path, how, method, code):
         [sys.executable, "-W", "ignore", "program.py", how, method],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": root},
     )
@@ -273,7 +274,7 @@ def test_a_small_shared_memory_is_named(tmp_path):
         [*private, f"{mount} && {sys.executable} -W ignore program.py"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(basetrainer.__file__).parents[1])},
     )

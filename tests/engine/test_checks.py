@@ -108,7 +108,7 @@ def test_a_note_on_torchs_error_has_the_batch_and_the_labels():
     with pytest.raises(IndexError) as caught:
         TinyTrainer(QUIET, model=nn.Linear(3, 2)).run()
     place, cause = caught.value.__notes__
-    assert place == "basetrainer: at epoch 0, step 0"
+    assert place == "basetrainer: at epoch 1, step 0"
     assert "The batch: [0] (4, 3) float32, [1] (4,) int64." in cause
     assert "The labels in it go from 1 to 2, but the network has 2 classes, 0 to 1." in cause
 

@@ -15,7 +15,7 @@ from basetrainer.engine.dry_run import dry_run
 from basetrainer.engine.launch import launch
 from basetrainer.errors import DryRunError
 from basetrainer.utils import log
-from tests.engine.planted_faults import FAULTS, SETTINGS, Folders, table
+from tests.fixtures.planted_faults import FAULTS, SETTINGS, Folders, table
 from tests.tiny import TinyTrainer
 
 PAGE = Path(bt.__file__).parents[1] / "docs" / "dry_run.md"
@@ -56,10 +56,11 @@ def test_a_trainer_without_fault_has_no_problem_and_no_warning():
     report = dry_run(Folders, {**SETTINGS, "work_dir": "runs"})
     assert (report.problems, report.warnings) == ([], [])
     assert report.checked() is report
-    expected = ["build", "train data", "test data", "train", "test", "pictures"]
+    expected = ["build", "train data", "test data", "train", "test", "monitor", "pictures"]
+    assert report.lines["monitor"].startswith("Acc: larger is better")
     assert list(report.lines) == [*expected, "checkpoint", "resume", "estimate"]
     assert "2 updates" in report.lines["train"]
-    assert "went on in epoch 1" in report.lines["resume"]
+    assert "went on in epoch 2" in report.lines["resume"]
     assert not Path("runs").exists()
 
 
@@ -85,6 +86,9 @@ def test_it_draws_pictures_and_leaves_the_log_to_those_who_had_it(capsys):
     pytest.importorskip("matplotlib")
     logger = log.set_logger(None, "info", "own.log")
     report = dry_run(Whole, {**SETTINGS, "work_dir": "runs"})
+    assert repr(report) == str(report)
+    assert "dry run of" not in Path("own.log").read_text()
+    report.checked()
     logger.info("afterwards")
     assert report.lines["pictures"] == "confusion_matrix.png, curves.png"
     lines = Path("own.log").read_text().splitlines()
@@ -155,7 +159,7 @@ def test_two_processes_try_the_run_in_one_folder_and_a_problem_ends_both(capfd):
     report = launch(rehearse, 2, args=(cfg,), start_method="fork")
     assert report.problems == []
     assert "2 x cpu" in report.lines["build"]
-    assert "went on in epoch 1" in report.lines["resume"]
+    assert "went on in epoch 2" in report.lines["resume"]
     assert not Path("runs").exists()
     with pytest.raises(SystemExit):
         launch(rehearse, 2, args=({**cfg, "num_classes": 2},), start_method="fork")
