@@ -72,7 +72,8 @@ def mover_to(device: torch.device | str) -> Callable[[Any], Any]:
     """Return a function that calls ``to(device)`` of an object, as ``map_tensors`` wants it."""
 
     def move(item: Any) -> Any:
-        if _takes_non_blocking(type(item)):
+        kind: Any = type(item)
+        if _takes_non_blocking(kind):
             moved = item.to(device, non_blocking=True)
         else:
             moved = item.to(device)

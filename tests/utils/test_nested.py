@@ -99,8 +99,10 @@ BATCHES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 def test_a_batch_keeps_its_type_and_its_tensors_move(kind):
     make, inside = BATCHES[kind]
     batch = make(torch.ones(2, 3))
-    for nested in (lambda one: one, lambda one: {"deep": [one]}["deep"][0]):
-        moved = nested(move_to_device(batch, "meta"))
+    for moved in (
+        move_to_device(batch, "meta"),
+        move_to_device({"deep": [batch]}, "meta")["deep"][0],
+    ):
         assert type(moved) is type(batch)
         assert inside(moved).device.type == "meta"
     if "to()" not in kind and "in place" not in kind:
