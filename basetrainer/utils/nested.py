@@ -73,10 +73,8 @@ def mover_to(device: torch.device | str) -> Callable[[Any], Any]:
 
     def move(item: Any) -> Any:
         kind: Any = type(item)
-        if _takes_non_blocking(kind):
-            moved = item.to(device, non_blocking=True)
-        else:
-            moved = item.to(device)
+        options = {"non_blocking": True} if _takes_non_blocking(kind) else {}
+        moved = item.to(device, **options)
         return item if moved is None else moved  # some change in place
 
     return move
