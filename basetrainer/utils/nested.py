@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -72,10 +72,9 @@ def mover_to(device: torch.device | str) -> Callable[[Any], Any]:
     """Return a function that calls ``to(device)`` of an object, as ``map_tensors`` wants it."""
 
     def move(item: Any) -> Any:
-        if _takes_non_blocking(type(item)):
-            moved = item.to(device, non_blocking=True)
-        else:
-            moved = item.to(device)
+        kind: Any = type(item)
+        options = {"non_blocking": True} if _takes_non_blocking(kind) else {}
+        moved = item.to(device, **options)
         return item if moved is None else moved  # some change in place
 
     return move
@@ -122,11 +121,11 @@ def _is_images(tensor: Tensor) -> bool:
 
 
 @functools.cache
-def _takes_non_blocking(kind: Hashable) -> bool:
+def _takes_non_blocking(kind: Any) -> bool:
     if kind is PackedSequence:
         return True
     try:
-        return "non_blocking" in inspect.signature(kind.to).parameters  # type: ignore[attr-defined]
+        return "non_blocking" in inspect.signature(kind.to).parameters
     except (TypeError, ValueError):
         return False
 
