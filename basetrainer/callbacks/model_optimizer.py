@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from basetrainer.callbacks.tested_state import are_weights_finite
 from basetrainer.callbacks.weight_files import save
-from basetrainer.checkpoint.tree import is_finite, read_tree
+from basetrainer.checkpoint.tree import read_tree
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import full_state, load_full_state, own_state
 from basetrainer.engine.model_fit import check_model
 from basetrainer.errors import CheckpointError
-from basetrainer.models.learned import learned_state
 from basetrainer.utils.optimizer_state import load_saved_optimizer, optimizer_state
 from basetrainer.utils.torch_tools import load_state_dict
 
@@ -33,7 +33,7 @@ def write_state(folder: Path, epoch: int, model: nn.Module, optimizer: Any) -> N
         "model": full_state(model),
         "optimizer": optimizer_state(optimizer),
     }
-    if DistContext.current().is_main and is_finite(learned_state(model, state["model"])):
+    if DistContext.current().is_main and are_weights_finite(model, state["model"]):
         save(folder / MODEL_OPTIMIZER, state)
 
 
