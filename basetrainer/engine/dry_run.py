@@ -98,9 +98,9 @@ class _Rehearsal:
             self._check_folder,
             self._build,
             self._train,
+            self._try_last_batch,
             self._check_checkpoint,
             self._go_on,
-            self._try_last_batch,
             self._estimate,
         )
         for part in parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -121,11 +121,11 @@ def _is_images(tensor: Tensor) -> bool:
 
 
 @functools.cache
-def _takes_non_blocking(kind: Hashable) -> bool:
+def _takes_non_blocking(kind: Any) -> bool:
     if kind is PackedSequence:
         return True
     try:
-        return "non_blocking" in inspect.signature(kind.to).parameters  # type: ignore[attr-defined]
+        return "non_blocking" in inspect.signature(kind.to).parameters
     except (TypeError, ValueError):
         return False
 

@@ -75,6 +75,10 @@ class InPlace(UserDict[str, Any]):
         self.data = {key: value.to(device) for key, value in self.data.items()}
 
 
+def _packed(x: torch.Tensor) -> Any:
+    return pack_sequence([x, x[:1]])
+
+
 BATCHES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "OrderedDict": (lambda x: OrderedDict(x=x), lambda b: b["x"]),
     "defaultdict": (lambda x: defaultdict(list, x=x), lambda b: b["x"]),
@@ -89,7 +93,7 @@ BATCHES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "dataclass": (Plain, lambda b: b.later[0]),
     "frozen dataclass": (Frozen, lambda b: b.x),
     "attrs": (Attrs, lambda b: b.x),
-    "PackedSequence": (lambda x: pack_sequence([x, x[:1]]), lambda b: b.data),
+    "PackedSequence": (_packed, lambda b: b.data),
     "object with to()": (Graphs, lambda b: b.x),
     "object that moves in place": (lambda x: InPlace(x=x), lambda b: b["x"]),
 }
@@ -99,10 +103,7 @@ BATCHES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 def test_a_batch_keeps_its_type_and_its_tensors_move(kind):
     make, inside = BATCHES[kind]
     batch = make(torch.ones(2, 3))
-    for moved in (
-        move_to_device(batch, "meta"),
-        move_to_device({"deep": [batch]}, "meta")["deep"][0],
-    ):
+    for moved in (move_to_device(batch, "meta"), move_to_device({"a": [batch]}, "meta")["a"][0]):
         assert type(moved) is type(batch)
         assert inside(moved).device.type == "meta"
     if "to()" not in kind and "in place" not in kind:
