@@ -41,7 +41,6 @@ class EMA(Callback):
         self.num_updates = 0
         self._average: dict[str, Tensor] = {}
         self._pairs: tuple[list[Tensor], list[Tensor]] = ([], [])  # averages, weights
-        self._seen_update = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start from the weights as they are, and offer the average to the engine."""
@@ -53,7 +52,6 @@ class EMA(Callback):
         for name, value in self._weights().items():
             known = self._average.get(name, value)
             self._average[name] = known.to(value.device, copy=known is value)
-        self._seen_update = engine.position.update
         engine.test_weights = self.swapped_in
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -61,12 +59,10 @@ class EMA(Callback):
         weights = self._weights()
         self._pairs = [self._average[name] for name in weights], list(weights.values())
 
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Take the weights in, if an optimizer step changed them."""
-        engine = self.engine
-        if engine is None or engine.position.update == self._seen_update:
+    def on_optimizer_step(self, update: int, logs: Logs | None = None) -> None:
+        """Take the weights in."""
+        if self.engine is None:
             return
-        self._seen_update = engine.position.update
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         self.num_updates += 1
         foreach("lerp_", *self._pairs, 1.0 - decay)

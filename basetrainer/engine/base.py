@@ -85,6 +85,7 @@ class Base:
             set_model, on_epoch_begin
             for each batch:
                 on_batch_begin, (run_step, backward, optimizer step),
+                on_optimizer_step (if the weights have changed),
                 on_train_summary, on_batch_end
             on_test_begin
             for each test batch: (run_step), on_test_summary
@@ -169,6 +170,20 @@ class Base:
     @hook
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Called after each training batch."""
+
+    @hook
+    def on_optimizer_step(self, update: int, logs: Logs | None = None) -> None:
+        """Called each time the weights have changed.
+
+        An update is a batch, or a window of ``accumulate_steps`` batches, after which one or more
+        optimizers stepped; what ``on_nonfinite: skip`` or a gradient scaler leaves out is none.
+        It comes in any loop that trains by ``train_step`` or ``update``, or steps the optimizer
+        itself, whether or not that loop calls the other hooks of a batch.
+
+        Args:
+            update: Updates taken since the beginning of the run, this one included.
+            logs: The run's logs.
+        """
 
     @hook
     def on_train_summary(

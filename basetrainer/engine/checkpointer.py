@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from basetrainer.engine.resume import (
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
 from basetrainer.engine.state import Restored, callback_states, collect
 from basetrainer.engine.test_sets import has_figures
-from basetrainer.errors import ConfigError, Preempted, StorageError
+from basetrainer.errors import ConfigError, Preempted, StorageError, UsageError
 from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
@@ -57,7 +58,7 @@ class Checkpointer:
         self.folder = folder
         self.store = CheckpointStore(folder / CHECKPOINTS, config.keep_last, config.keep_best)
         self.links: list[Path] = []
-        self._engine = engine
+        self._owner = weakref.ref(engine)  # the engine holds this: no cycle keeps a model alive
         self._config = config
         self._signals = Signals()
         self._resumed_from: str | None = None
@@ -65,6 +66,13 @@ class Checkpointer:
         self._next_update: float = float("inf")
         self._next_time: float = float("inf")
         self._logs: Logs = {}
+
+    @property
+    def _engine(self) -> Engine:
+        engine = self._owner()
+        if engine is None:
+            raise UsageError("The engine of this checkpointer is gone.")
+        return engine
 
     @contextmanager
     def on_duty(self, logs: Logs) -> Iterator[Restored | None]:

@@ -28,6 +28,7 @@ for each epoch:
     for each batch:
         on_batch_begin
         train_step
+        on_optimizer_step
         on_train_summary
         on_batch_end
     for each test set:

@@ -47,6 +47,8 @@ class NonFiniteGuard:
 
     def watch(self, losses: Any, count: float | Tensor, epoch: int, step: int) -> None:
         """Hold one step's losses; one averaged over nothing (count 0) may be NaN."""
+        if isinstance(count, Tensor):
+            count = count.detach().clone()  # the caller may use it again
         place, held = (epoch, step, count), None
         for name, value in named_losses(losses):
             held = self._held.get(name)

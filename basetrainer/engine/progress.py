@@ -46,27 +46,30 @@ class Progress:
         self._epoch_begin = 0.0
         self._epoch_seconds: float | None = None  # of the last whole epoch, evaluation included
 
-    def watch(self, loader: Iterable[Any], title: str, engine: Engine) -> Iterator[Any]:
+    def watch(
+        self, loader: Iterable[Any], title: str, engine: Engine, phase: Phase | None
+    ) -> Iterator[Any]:
         """Yield the loader's batches and show how far it is.
 
         Args:
             loader: Any iterable; without a length there is no remaining time.
-            title: What stands before the bar; its first word tells the phase.
+            title: What stands before the bar.
             engine: Who trains.
+            phase: Whose figures and times these are; None shows none.
         """
         clock = self._clock
         begin = clock()
         # A run that goes on in the middle of an epoch has some of its batches behind it.
-        done = engine.position.step if _phase(title) == "train" else 0
-        self._note_epoch(title, -1 if done else engine.epoch, begin)
-        shown = _Pass(title, length(loader), begin, engine, done)
+        done = engine.position.step if phase == "train" else 0
+        if phase == "train":
+            self._note_epoch(-1 if done else engine.epoch, begin)
+        shown = _Pass(title, length(loader), begin, engine, done, phase)
         has_bar = engine.progress and can_draw()
         due = self._next_draw if has_bar else begin + SECONDS_BETWEEN_LINES
         try:
             if has_bar and begin >= due:  # visible while the first batch is being loaded
                 due = self._draw(shown, begin)
-            batches = engine.run_clock.waits(loader) if shown.phase == "train" else loader
-            for number, batch in enumerate(batches, done + 1):
+            for number, batch in enumerate(loader, done + 1):
                 yield batch
                 now = clock()
                 if now >= due:
@@ -81,12 +84,11 @@ class Progress:
         if bar is not None:
             bar.close()
 
-    def _note_epoch(self, title: str, epoch: int, now: float) -> None:
+    def _note_epoch(self, epoch: int, now: float) -> None:
         """Measure whole epochs, from one training pass to the next; -1 is a part of one."""
-        if _phase(title) == "train":
-            if epoch == self._epoch + 1 and self._epoch >= 0:
-                self._epoch_seconds = now - self._epoch_begin
-            self._epoch, self._epoch_begin = epoch, now
+        if epoch == self._epoch + 1 and self._epoch >= 0:
+            self._epoch_seconds = now - self._epoch_begin
+        self._epoch, self._epoch_begin = epoch, now
 
     def _draw(self, shown: _Pass, now: float) -> float:
         """Redraw the bar, and return when to do so next."""
@@ -109,12 +111,20 @@ class Progress:
 class _Pass:
     """How far one pass is, and how fast."""
 
-    def __init__(self, title: str, total: int, now: float, engine: Engine, done: int) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        now: float,
+        engine: Engine,
+        done: int,
+        phase: Phase | None,
+    ) -> None:
         self.title = title
         self.total = total
         self.number = done
         self._engine = engine
-        self.phase = _phase(title)
+        self.phase = phase
         self._then = now
         self._rate = 0.0  # batches per second
         self._batch_size = 0
@@ -172,11 +182,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _phase(title: str) -> Phase | None:
-    word = title.split(maxsplit=1)[0].lower() if title.strip() else ""
-    return "train" if word == "train" else "test" if word == "test" else None
 
 
 def _main_metric(engine: Engine) -> str:

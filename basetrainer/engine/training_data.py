@@ -27,6 +27,7 @@ class TrainingData:
         self.place: dict[str, Any] | None = None
         self._steps_per_epoch = steps_per_epoch
         self._stream: EpochStream | None = None
+        self._begun: tuple[Any, int, Any] = None, 0, None  # data, epoch, place of the last pass
 
     def of(self, loader: Any) -> Any:
         """Return what is iterated over: the loader, or the stream that is made of it."""
@@ -57,6 +58,16 @@ class TrainingData:
         """
         data: Iterable[Any] = self.of(loader)
         place, self.place = self.place, None
+        self._begun = data, epoch, place or position_state(data, epoch, position.step)
         if data is loader or place is not None:  # a stream goes on by itself
             position.step = set_position(data, epoch, position.step, place)
         return data
+
+    def again(self, step: int) -> int:
+        """Place the data of the running epoch at its batch ``step`` once more.
+
+        Returns:
+            The batch that will come first: ``step``, or 0 for data that can only start anew.
+        """
+        data, epoch, place = self._begun
+        return set_position(data, epoch, step, place)

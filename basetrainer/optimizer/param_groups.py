@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from basetrainer._names import matches
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def trainable(model: nn.Module) -> list[Entry]:
     Raises:
         ConfigError: If there is none.
     """
-    model = unwrapped(model)
+    model = unwrap(model)
     layers = layer_numbers(model)
     entries: list[Entry] = []
     seen: set[int] = set()
@@ -59,17 +60,6 @@ def trainable(model: nn.Module) -> list[Entry]:
                 frozen += 1
     logger.debug("optimizer: %d parameters, %d frozen ones left out", len(entries), frozen)
     return entries
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the user's model: what a wrapper that adds no parameter holds as ``module``."""
-    for name in ("module", "_orig_mod"):
-        inner = getattr(model, name, None)
-        if not isinstance(inner, nn.Module) or inner is model:
-            continue
-        if {id(one) for one in model.parameters()} == {id(one) for one in inner.parameters()}:
-            return unwrapped(inner)
-    return model
 
 
 def layer_numbers(model: nn.Module) -> dict[str, int]:

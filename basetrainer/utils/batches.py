@@ -13,6 +13,21 @@ def labels_of(inputs: Any) -> Any:
     return inputs["label"] if isinstance(inputs, Mapping) else inputs[1]
 
 
+def input_of(inputs: Any) -> Any:
+    """Return what a network gets of a batch.
+
+    Args:
+        inputs: Of a dict it is the entry ``image``, else the first images in it, else its first
+            entry; of a list or tuple the first part; anything else is the input itself.
+    """
+    if isinstance(inputs, Mapping):
+        if "image" in inputs:
+            return inputs["image"]
+        images = images_of(inputs)
+        return images if images is not None else next(iter(inputs.values()), None)
+    return inputs[0] if isinstance(inputs, (list, tuple)) and len(inputs) else inputs
+
+
 def logits_of(outputs: Any) -> Any:
     """Return the logits among a network's outputs: the first part of a tuple or list."""
     return outputs[0] if isinstance(outputs, (tuple, list)) else outputs

@@ -11,7 +11,7 @@ from basetrainer.engine.base import HOOKS, Base
 from tests.tiny import TinyTrainer, Tracer
 
 
-def test_there_are_twelve_hooks():
+def test_there_are_thirteen_hooks():
     assert list(HOOKS) == [
         "set_model",
         "on_train_begin",
@@ -20,6 +20,7 @@ def test_there_are_twelve_hooks():
         "on_epoch_end",
         "on_batch_begin",
         "on_batch_end",
+        "on_optimizer_step",
         "on_train_summary",
         "on_test_begin",
         "on_test_summary",

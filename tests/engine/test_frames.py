@@ -105,7 +105,7 @@ def test_an_error_without_a_frame_of_the_users_stays_whole():
     engine.model, engine.train_loader = nn.Linear(3, 3), [(1, 2)]
     with pytest.raises(TypeError) as caught:
         engine.run()
-    assert ours(caught.value)[:4] == ["run", "_train", "run_epoch", "run_train_epoch"]
+    assert ours(caught.value)[:4] == ["run", "_train", "run_epoch", "_train_on"]
 
 
 def test_the_whole_traceback_is_logged_at_debug(caplog):

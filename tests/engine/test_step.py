@@ -179,7 +179,7 @@ def test_skip_leaves_the_bad_update_out_and_goes_on():
     logs = trainer.run()
     assert math.isfinite(logs["train"]["loss"])
     assert torch.isfinite(weights(trainer)).all()
-    assert trainer.position.update == 3
+    assert trainer.position.update == 2  # of those that were taken
     assert next(iter(trainer._updaters.values())).num_skipped == 1
 
 
@@ -284,7 +284,7 @@ def test_an_overflow_in_fp16_leaves_the_update_out_and_goes_on():
     trainer = Huge({**QUIET, "amp": "fp16"}, shuffle=False)
     trainer.run()
     assert torch.isfinite(weights(trainer)).all()
-    assert trainer.position.update == 3
+    assert trainer.position.update == 2  # of those that were taken
 
 
 def test_parameters_that_no_loss_reaches_are_no_error_in_fp16():
