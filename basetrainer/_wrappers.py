@@ -39,7 +39,8 @@ def answering_to_module(model: nn.Module) -> nn.Module:
     """
     if not hasattr(model, "module"):
         try:
-            model.__class__ = _named(type(model))
+            own: Any = type(model)
+            model.__class__ = _named(own)
         except TypeError:  # a class of C, or with slots
             model.__dict__["module"] = model
     return model
@@ -75,7 +76,8 @@ class _Named:
 def _remade(made: Any, *arguments: Any) -> nn.Module:
     """Return a copy that is still to be filled, answering to ``module`` like the original."""
     copied: nn.Module = made(*arguments)
-    copied.__class__ = _named(type(copied))
+    own: Any = type(copied)
+    copied.__class__ = _named(own)
     return copied
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -59,6 +59,14 @@ def trainable(model: nn.Module) -> list[Entry]:
             else:
                 frozen += 1
     logger.debug("optimizer: %d parameters, %d frozen ones left out", len(entries), frozen)
+    return _named_from_inside(entries)
+
+
+def _named_from_inside(entries: list[Entry]) -> list[Entry]:
+    """Take off what all names begin with where a network holds all it has in a wrapper's way."""
+    for prefix in ("module.", "_orig_mod."):
+        if entries and all(entry.name.startswith(prefix) for entry in entries):
+            entries = [replace(one, name=one.name.removeprefix(prefix)) for one in entries]
     return entries
 
 

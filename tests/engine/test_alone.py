@@ -163,7 +163,8 @@ def test_a_network_that_holds_a_module_keeps_it(made, tmp_path):
 def test_one_unwrap_has_one_answer():
     model: Any = wrap(nn.Sequential(nn.Linear(3, 3)), DistContext())
     assert unwrap(nn.DataParallel(model)) is model
-    assert unwrap(torch.compile(model)) is model
+    compiled: Any = torch.compile(model)
+    assert unwrap(compiled) is model
     held = Holding()
     freeze(held, "module")
     assert not any(one.requires_grad for one in held.parameters())

@@ -375,6 +375,6 @@ def test_a_second_run_without_anything_to_train_returns_the_last_logs():
 def test_a_network_that_a_loop_of_ones_own_never_trains_is_not_tested_in_the_place_of_another():
     made = ByHand({**QUIET, "num_epochs": 8, "ema_decay": 0.5}, lr=0.5, model=nn.Linear(3, 3))
     before = weights(made).clone()
-    average = next(one for one in made.callbacks if type(one).__name__ == "EMA")
+    average: Any = next(one for one in made.callbacks if type(one).__name__ == "EMA")
     made.run()
     assert not torch.allclose(average.averaged_state()["weight"].flatten(), before[:9])

@@ -82,7 +82,7 @@ def test_a_resume_in_an_epoch_with_updates_left_out_costs_no_bit(tmp_path):
             if batch == 2 and self.engine is not None and not self.engine.position.epoch:
                 self.engine.stop("cut", is_final=False)
 
-    made = []
+    made: list[Spoilt] = []
     for name in ("whole", "cut", "cut"):
         cfg = {**QUIET, "on_nonfinite": "skip", "resume": "auto", "work_dir": str(tmp_path / name)}
         trainer = Spoilt(cfg, num_samples=24)
@@ -159,6 +159,8 @@ class OwnStep(TinyTrainer):
 @pytest.mark.parametrize("calls_alone", [False, True])
 def test_mixed_precision_reaches_a_train_step_of_ones_own_and_not_its_backward(amp, calls_alone):
     class Trainer(OwnStep):
+        backward = True
+
         def run_train_epoch(self, dataset: Any, logs: Any) -> None:
             if calls_alone:
                 for inputs in dataset:
@@ -218,7 +220,8 @@ def test_a_step_of_a_base_class_that_is_no_trainer_is_a_step_too():
 
 class CountsOnDevice(TinyTrainer):
     def loss_count(self, inputs: Any, outputs: Any, losses: Any) -> Tensor:
-        return (inputs[1] >= 0).sum()
+        count: Tensor = (inputs[1] >= 0).sum()
+        return count
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
