@@ -93,7 +93,6 @@ class EpochLoader(DataLoader[Any], Placed):
             self._batches = ForeignBatches(
                 given, passes, rank, world_size, shards=shards, pads=advances
             )
-        self.shards = shards
         if not self.is_ours:
             self.seed = options["generator"].initial_seed()
         self._bindings: Bindings = {}
@@ -240,11 +239,6 @@ class EpochLoader(DataLoader[Any], Placed):
     def is_padding(self, epoch: int, number: int) -> bool:
         """Whether a batch only keeps this rank in step with the others, and counts for nothing."""
         return self._batches.is_padding(epoch, number)
-
-    @property
-    def is_even(self) -> bool:
-        """Whether all ranks have the same number of batches in training, by construction."""
-        return self.order is not None or self.shards
 
     def _follow_size(self) -> None:
         """Let the order be that of all samples that there are now; between two passes."""

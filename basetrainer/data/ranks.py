@@ -53,7 +53,7 @@ def shard_loader(loader: Any, phase: str, context: DistContext) -> Any:
         context: This process's place in the run.
 
     Raises:
-        ConfigError: If the loader cannot be sharded; says what to do.
+        ConfigError: If a DataLoader cannot be sharded; says what to do.
     """
     if loader is None or context.world_size == 1 or isinstance(loader, Placed):
         return loader
@@ -63,12 +63,13 @@ def shard_loader(loader: Any, phase: str, context: DistContext) -> Any:
     if hasattr(loader, "is_dealt"):  # it passes on what one of ours says
         return loader
     kind = type(loader).__name__
-    if not isinstance(loader, DataLoader):
-        raise ConfigError(
-            f"{context.world_size} processes: each would {_verb(phase)} all batches of this "
-            f"{kind}. Return self.build_dataloader(dataset, ...), or set is_sharded on it: True if "
-            f"it gives each process its own part, False if each process shall see everything."
+    if not isinstance(loader, DataLoader):  # a list cannot say that it is the rank's own part
+        logger.warning(
+            "the %s loader is a %s: each of %d processes goes through all of it. That is right if "
+            "it has this process's part alone; else return self.build_dataloader(dataset, ...)",
+            *(phase, kind, context.world_size),
         )
+        return loader
     if isinstance(dataset, IterableDataset):
         check_stream(dataset, phase, context)
     options = own_order(loader, dataset, phase, context)
@@ -175,48 +176,6 @@ def stream_ranks(dataset: Any, context: DistContext) -> dict[str, int]:
     if isinstance(dataset, ShardedStream):  # all ranks go through the same stream
         return {"rank": 0, "world_size": 1}
     return {"rank": context.rank, "world_size": context.world_size}
-
-
-def even_lengths(loader: Any, context: DistContext) -> bool:
-    """Whether all ranks are known to have the same number of training batches; collective.
-
-    Raises:
-        ConfigError: If the lengths are known, and differ.
-    """
-    dataset = getattr(loader, "dataset", None)
-    is_stream = isinstance(dataset, IterableDataset) or dataset is None
-    is_even = getattr(
-        loader, "is_even", isinstance(getattr(loader, "sampler", None), DistributedSampler)
-    )
-    size = length(loader, -1) if is_even and not is_stream else -1
-    sizes: list[int] = context.gather(size)
-    if len(set(sizes)) > 1:
-        told = ", ".join(f"rank {rank}: {one}" for rank, one in enumerate(sizes))
-        raise ConfigError(
-            f"The ranks have different numbers of training batches ({told}), so some would wait "
-            f"for others for ever. Every rank must load the same dataset: it is sharded for them."
-        )
-    return size >= 0
-
-
-def describe(loader: Any, phase: str) -> str:
-    """Return in words what the ranks of a run see of a loader."""
-    if loader is None:
-        return "none"
-    dataset = getattr(loader, "dataset", None)
-    order = getattr(loader, "order", None)
-    if order is not None and order.world_size > 1:
-        return "each rank its part of every batch" if phase == "train" else "batches in turn"
-    if getattr(loader, "shards", False):
-        return "batches of its own sampler in turn"
-    if isinstance(dataset, ShardedStream):
-        return "samples of the stream in turn"
-    samplers = (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
-    inner = getattr(samplers[1], "sampler", None)
-    if any(isinstance(one, DistributedSampler) for one in (*samplers, inner)):
-        return "as its DistributedSampler shards"
-    is_own = says_sharded(loader, dataset, *samplers, inner) or getattr(loader, "is_dealt", False)
-    return "as it shards itself" if is_own else "every rank everything"
 
 
 def _order_of(loader: Any, dataset: Any) -> dict[str, Any]:

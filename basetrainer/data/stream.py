@@ -98,11 +98,6 @@ class EpochStream(Placed):
         is_padding = getattr(self._loader, "is_padding", None)
         return is_padding is not None and is_padding(number, given - begin)
 
-    @property
-    def is_even(self) -> bool:
-        """Always: each epoch has ``num_steps`` batches on every rank."""
-        return True
-
     def promise(self) -> tuple[str, str]:
         """Return the promise of the loader."""
         return resume_promise(self._loader)

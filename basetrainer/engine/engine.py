@@ -106,12 +106,10 @@ class Engine(Evaluation):
         self.set_model(self.model)
         self.on_epoch_begin(epoch, logs)
         self._finish_restoring()
-        self._keep_replicas()
         data = self.training_data.epoch(self.train_loader, epoch, self.position)
         self._count_steps()
         if not self._train_on(data, logs, self.run_train_epoch):
             return
-        self._compare_replicas()
         is_due = (epoch + 1) % self.config.test_every == 0 or epoch + 1 == self.num_epochs
         with self.run_clock.counting("test", self):
             self._evaluate(self.test_loader if is_due else None, logs)
