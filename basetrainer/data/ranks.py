@@ -171,7 +171,7 @@ def check_stream(dataset: Any, phase: str, context: DistContext) -> None:
         )
 
 
-def stream_ranks(dataset: Any, context: DistContext) -> dict[str, int]:
+def stream_ranks(dataset: Any, context: DistContext) -> dict[str, Any]:
     """Return the rank and number of ranks by which what a stream draws differs."""
     if isinstance(dataset, ShardedStream):  # all ranks go through the same stream
         return {"rank": 0, "world_size": 1}

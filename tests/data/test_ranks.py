@@ -72,12 +72,13 @@ def plain(*args: Any, **options: Any) -> Any:
 
 
 def loaders(phase: str) -> dict[str, Any]:
-    ids, options = Ids(), {"phase": phase}
+    ids = Ids()
+    options: dict[str, Any] = {"phase": phase}
     return {
         "shuffled": plain(ids, 4, shuffle=True, **options),
         "random": build_dataloader(ids, 4, 0, sampler=RandomSampler(ids), **options),
         "weighted": build_dataloader(
-            ids, 4, 0, sampler=WeightedRandomSampler(torch.ones(NUM), NUM), **options
+            ids, 4, 0, sampler=WeightedRandomSampler([1.0] * NUM, NUM), **options
         ),
         "buckets": build_dataloader(ids, 4, 0, batch_sampler=Buckets(), **options),
         "buckets of workers": plain(ids, batch_sampler=Buckets(), num_workers=1, **options),
@@ -90,8 +91,9 @@ def loaders(phase: str) -> dict[str, Any]:
     }
 
 
-def look() -> dict[str, Any]:
-    context, found = DistContext.current(), {}
+def look() -> dict[tuple[str, str], list[Any]]:
+    context = DistContext.current()
+    found: dict[tuple[str, str], list[Any]] = {}
     for phase in ("train", "test"):
         for name, loader in loaders(phase).items():
             batches = [torch.as_tensor(batch).reshape(-1).tolist() for batch in loader]
