@@ -28,6 +28,7 @@ _REPEATABLE = (
     DistributedSampler,
 )
 _PLACES_OF_A_BATCH = 1 << 24  # no order is known: batches of any size must not share a place
+_KEPT_PADDINGS = 4  # who reads ahead asks for that of an earlier epoch
 
 
 class Batches(ABC):
@@ -69,6 +70,10 @@ class Batches(ABC):
         """Whether a pass that begins at batch k is the rest of the whole one."""
 
     @abstractmethod
+    def is_padding(self, epoch: int, number: int) -> bool:
+        """Whether a batch only keeps this rank in step with the others, and counts for nothing."""
+
+    @abstractmethod
     def _pass(self, seeds: PassSeeds, start: int) -> Iterator[Any]:
         """Yield the batches of one pass."""
 
@@ -77,24 +82,37 @@ class Batches(ABC):
 
 
 class OrderedBatches(Batches):
-    """The batches of an order of ours; any of them can come first at no cost."""
+    """The batches of an order of ours; any of them can come first at no cost.
 
-    def __init__(self, order: EpochOrder) -> None:
+    Args:
+        order: Of the samples.
+        is_batched: Whether batches are asked for; else the samples of the dataset are batches.
+    """
+
+    def __init__(self, order: EpochOrder, *, is_batched: bool = True) -> None:
         super().__init__(order)
         self.order = order
+        self._is_batched = is_batched
 
     @property
     def can_start_anywhere(self) -> bool:
         """Always."""
         return True
 
-    def _pass(self, seeds: PassSeeds, start: int) -> Iterator[list[int]]:
+    def is_padding(self, epoch: int, number: int) -> bool:
+        """Whether a batch is the order's filler."""
+        return number == getattr(self.order, "filler", None)
+
+    def _pass(self, seeds: PassSeeds, start: int) -> Iterator[Any]:
         order = self.order
         indices = order.order(seeds.epoch).numpy()  # whose slices cost a fifth of a tensor's
         is_seeded = seeds.draws is not Draws.NOTHING
         for number in range(start, order.num_batches):
             places = order.places(number)
             batch = indices[places.start : places.stop].tolist()
+            if not self._is_batched:
+                yield seeds.single(batch[0], places.start)
+                continue
             yield seeds(batch, places, order.global_number(number)) if is_seeded else batch
 
     def __len__(self) -> int:
@@ -104,17 +122,35 @@ class OrderedBatches(Batches):
 class ForeignBatches(Batches):
     """The batches of a sampler of the user's, or the requests to an iterable dataset.
 
+    Sharded, they go to the ranks in turn: batch ``k * world_size + rank`` is a rank's k-th one, so
+    every rank runs the whole sampler, with the same seeds. In training a last round that has not
+    enough for all is filled with its first batch, which counts for nothing on the ranks that get
+    it in addition; in tests those ranks have one batch less.
+
     Args:
         batches: What torch's loader would iterate over.
         passes: Which pass comes next.
         rank: Of this process.
         world_size: Number of processes.
+        shards: Whether each rank takes its part of the batches; else it takes all.
+        pads: Whether a last round is filled.
     """
 
-    def __init__(self, batches: Iterable[Any], passes: Passes, rank: int, world_size: int) -> None:
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        passes: Passes,
+        rank: int,
+        world_size: int,
+        *,
+        shards: bool = False,
+        pads: bool = True,
+    ) -> None:
         super().__init__(passes)
         self._batches = batches
         self._rank, self._world_size = rank, world_size
+        self._shards, self._pads = shards, pads
+        self._paddings: dict[int, int] = {}  # the padding batch of an epoch
 
     @property
     def can_start_anywhere(self) -> bool:
@@ -123,30 +159,59 @@ class ForeignBatches(Batches):
         sampler = getattr(self._batches, "sampler", None) if is_plain else self._batches
         return type(sampler) in _REPEATABLE and getattr(sampler, "generator", None) is None
 
+    def is_padding(self, epoch: int, number: int) -> bool:
+        """Whether it is the batch that fills the last round of an epoch."""
+        return self._paddings.get(epoch) == number
+
     def _pass(self, seeds: PassSeeds, start: int) -> Iterator[Any]:
-        batches: Iterator[Any] | None = None
+        # What is asked of the sampler is numbered alike on all ranks, or else by rank.
+        ways, mine = (self._world_size, self._rank) if self._shards else (1, 0)
+        skipped = start * ways if self.can_start_anywhere else 0
+        asked = self._asked(seeds, start * ways, skipped)
         for number in itertools.count(start):
-            global_number = self._global_number(number)
-            # A sampler runs in this process, and draws from the global generators as it likes.
+            found = list(itertools.islice(asked, ways))
+            if len(found) <= mine:
+                if not found or not self._pads:
+                    return
+                while len(self._paddings) > _KEPT_PADDINGS:
+                    del self._paddings[next(iter(self._paddings))]
+                self._paddings[seeds.epoch] = number
+            batch = found[mine if mine < len(found) else 0]
+            place = self._global_number(number) * _PLACES_OF_A_BATCH
+            if isinstance(batch, (list, tuple)):
+                places = range(place, place + len(batch))
+                batch = seeds(list(batch), places, self._global_number(number))
+            elif type(batch) is int:
+                batch = seeds.single(batch, place)
+            yield batch
+
+    def _asked(self, seeds: PassSeeds, first: int, skipped: int) -> Iterator[Any]:
+        """Yield what the user's sampler gives, which runs in this process.
+
+        It draws from the global generators as it likes; sharded, the same on all ranks.
+        """
+        batches: Iterator[Any] | None = None
+        by_rank = (lambda number: number) if self._shards else self._global_number
+        for number in itertools.count(first):
             with nullcontext() if seeds.in_process else RngFence():
                 if batches is None:
-                    seeds.seed_for_indices(self._global_number(0))
-                    skipped = start if self.can_start_anywhere else 0
+                    seeds.seed_for_indices(by_rank(0))
                     batches = iter(self._batches)
                     next(itertools.islice(batches, skipped, skipped), None)
                 if number > 0:
-                    seeds.seed_for_indices(global_number)
+                    seeds.seed_for_indices(by_rank(number))
                 try:
                     batch = next(batches)
                 except StopIteration:
                     return
-            if isinstance(batch, list):
-                place = global_number * _PLACES_OF_A_BATCH
-                batch = seeds(batch, range(place, place + len(batch)), global_number)
             yield batch
 
     def _global_number(self, number: int) -> int:
         return number * self._world_size + self._rank
 
     def __len__(self) -> int:
-        return len(self._batches)  # type: ignore[arg-type]
+        total = len(self._batches)  # type: ignore[arg-type]
+        if not self._shards:
+            return total
+        rest = self._world_size - 1 if self._pads else self._world_size - 1 - self._rank
+        return (total + rest) // self._world_size

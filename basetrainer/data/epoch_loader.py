@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from basetrainer.data.batches import Batches, ForeignBatches, OrderedBatches
 from basetrainer.data.epoch_iterator import EpochIterator
 from basetrainer.data.order import EpochOrder, mix
-from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Passes, Placed, lengths
+from basetrainer.data.placed import BIT_EXACT, EPOCH_START, Passes, Placed, length, lengths
 from basetrainer.data.rebinding import Bindings, bindings, rebound
 from basetrainer.data.requests import AskingLoader
 from basetrainer.data.rng_fence import RngFence
@@ -50,6 +50,8 @@ class EpochLoader(DataLoader[Any], Placed):
         rank: Of this process.
         world_size: Number of processes.
         is_dealt: Whether each rank sees its own part of the data, so that figures must be summed.
+        shards: Whether batches that a sampler makes go to the ranks in turn; see
+            :class:`~basetrainer.data.batches.ForeignBatches`. Likewise.
         **options: Handed to ``DataLoader``.
     """
 
@@ -62,6 +64,7 @@ class EpochLoader(DataLoader[Any], Placed):
         rank: int = 0,
         world_size: int = 1,
         is_dealt: bool = False,
+        shards: bool = False,
         **options: Any,
     ) -> None:
         self.is_ours = options.get("generator") is None
@@ -72,24 +75,30 @@ class EpochLoader(DataLoader[Any], Placed):
         self._init = WorkerInit(options.get("worker_init_fn"))
         if options.get("num_workers", 0) > 0:
             options["worker_init_fn"] = self._init
+        is_batched = options.get("batch_size", 1) is not None
         if order is not None:
-            options |= {"sampler": order, "batch_size": order.batch_size}
-            options |= {"drop_last": order.drop_last}
+            options["sampler"] = order
+            if is_batched:
+                options |= {"batch_size": order.batch_size, "drop_last": order.drop_last}
         super().__init__(dataset, **options)
         self._data = dataset  # as given: torch wraps some
         self._options = {**dict.fromkeys(_HANDED_ON), **options}
         self._asking: AskingLoader | None = None
         self._waiting: Any = None  # the iterator whose workers live on
         if order is not None:
-            self._batches: Batches = OrderedBatches(order)
+            self._batches: Batches = OrderedBatches(order, is_batched=is_batched)
         else:
             given = self.batch_sampler if self.batch_sampler is not None else self.sampler
-            self._batches = ForeignBatches(given, Passes(advances=advances), rank, world_size)
+            passes = Passes(advances=advances)
+            self._batches = ForeignBatches(
+                given, passes, rank, world_size, shards=shards, pads=advances
+            )
         if not self.is_ours:
             self.seed = options["generator"].initial_seed()
         self._bindings: Bindings = {}
         self._said: set[str] = set()
         self._states: dict[tuple[int, int], Any] = {}
+        self._size = 0  # of the dataset that the workers hold
 
     def __len__(self) -> int:
         return super().__len__() if isinstance(self._data, IterableDataset) else len(self._batches)
@@ -109,6 +118,7 @@ class EpochLoader(DataLoader[Any], Placed):
         return self._batches.order if isinstance(self._batches, OrderedBatches) else None
 
     def __iter__(self) -> EpochIterator:  # type: ignore[override]
+        self._follow_size()
         in_process = self.num_workers == 0
         draws = draws_of(self.dataset, self.collate_fn)
         epoch, start = self._batches.begin(draws, in_process=in_process)
@@ -149,9 +159,12 @@ class EpochLoader(DataLoader[Any], Placed):
         """
         dataset, collate = self.dataset, self.collate_fn
         whole: Any = getattr(dataset, "__getitems__", None)
+        is_batched = self.batch_sampler is not None
 
         def batch(indices: Any) -> Any:
             try:
+                if not is_batched:  # the samples of the dataset are batches
+                    return collate(dataset[indices])
                 return collate(whole(indices) if whole else [dataset[index] for index in indices])
             except StopIteration as error:  # it would pass for the end of the epoch
                 raise RuntimeError("a sample of the dataset raised StopIteration") from error
@@ -163,7 +176,7 @@ class EpochLoader(DataLoader[Any], Placed):
             self.close()
         if self._asking is not None:  # torch hands out the iterator whose workers wait
             return iter(self._asking)
-        self._bindings = bindings(self.dataset)
+        self._bindings, self._size = bindings(self.dataset), length(self.dataset)
         self._init.starting()
         start_method = (self.multiprocessing_context or multiprocessing).get_start_method()
         asking = self._asking_loader()
@@ -179,6 +192,8 @@ class EpochLoader(DataLoader[Any], Placed):
         if not owns_workers(self._waiting):
             return True  # this process was forked since
         changed = ", ".join(rebound(self._bindings, bindings(self.dataset)))
+        if not changed and length(self.dataset) != self._size:
+            changed = "the number of samples"
         if changed:
             # Said once: a dataset with set_epoch changes in every epoch.
             level = logging.DEBUG if changed in self._said else logging.INFO
@@ -212,6 +227,7 @@ class EpochLoader(DataLoader[Any], Placed):
 
     def set_position(self, epoch: int, step: int = 0, state: Any = None) -> int:
         """Let the next pass be that of ``epoch`` from batch ``step`` on; see :class:`Placed`."""
+        self._follow_size()
         start = step if self._batches.can_start_anywhere and self._is_in_order else 0
         if state and self.has_state:
             data: Any = self.dataset
@@ -219,6 +235,17 @@ class EpochLoader(DataLoader[Any], Placed):
             start = step
         self._batches.passes.set_epoch(epoch, start)
         return start
+
+    def is_padding(self, epoch: int, number: int) -> bool:
+        """Whether a batch only keeps this rank in step with the others, and counts for nothing."""
+        return self._batches.is_padding(epoch, number)
+
+    def _follow_size(self) -> None:
+        """Let the order be that of all samples that there are now; between two passes."""
+        order = self.order
+        if order is not None and (size := length(self._data, -1)) not in (order.num_samples, -1):
+            logger.info("the dataset has %d samples now, not %d", size, order.num_samples)
+            order.resize(size)
 
     @property
     def has_state(self) -> bool:

@@ -37,6 +37,27 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_samples, generator=generator)
 
 
+def check_epoch(num_samples: int, batch_size: int, world_size: int, *, drop_last: bool) -> None:
+    """Refuse a training set that would give an epoch of no steps.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if num_samples == 0:
+        raise ConfigError("The training set is empty. Look at train_data.")
+    global_batch = batch_size * world_size
+    if drop_last and num_samples < global_batch:
+        raise ConfigError(
+            f"batch_size: {batch_size} on {world_size} process(es) needs {global_batch} samples "
+            f"for one step, but the training set has {num_samples} and drop_last leaves them all "
+            f"out. Lower batch_size or set drop_last to False."
+        )
+    if num_samples < world_size:
+        raise ConfigError(
+            f"{world_size} processes cannot share a training set of {num_samples} sample(s)."
+        )
+
+
 class EpochOrder(Passes, Sampler[int], ABC):
     """This rank's samples of each epoch.
 
@@ -90,6 +111,10 @@ class EpochOrder(Passes, Sampler[int], ABC):
     def global_number(self, number: int) -> int:
         """Return the number, among those of all ranks, of this rank's batch ``number``."""
         return number
+
+    def resize(self, num_samples: int) -> None:
+        """Follow a dataset that has grown or shrunk; between two passes only."""
+        self.num_samples = num_samples
 
     def fingerprint(self) -> dict[str, int]:
         """Return what must be equal for a place to mean the same samples on all ranks."""
@@ -145,7 +170,25 @@ class TrainOrder(EpochOrder):
             from basetrainer.datasets.balance import checked_weights  # loaded by those who need it
 
             self.weights = checked_weights(weights, num_samples)
-        self._num_full, tail = divmod(num_samples, batch_size * self.world_size)
+        self._split()
+
+    def resize(self, num_samples: int) -> None:
+        """Follow a dataset that has grown or shrunk; between two passes only.
+
+        Raises:
+            ConfigError: If there are weights, or an epoch would have no step.
+        """
+        if self.weights is not None:
+            raise ConfigError(
+                f"weights: the dataset has {num_samples} samples now, but weights are given for "
+                f"{len(self.weights)}. Build a new loader when a weighted dataset changes."
+            )
+        check_epoch(num_samples, self.batch_size, self.world_size, drop_last=self.drop_last)
+        super().resize(num_samples)
+        self._split()
+
+    def _split(self) -> None:
+        self._num_full, tail = divmod(self.num_samples, self.batch_size * self.world_size)
         self._tail = 0 if self.drop_last else tail
 
     def order(self, epoch: int) -> Tensor:

@@ -11,10 +11,10 @@ DEFAULT_SEED = 2020
 
 
 def length(sized: Any, default: int = 0) -> int:
-    """Return ``len(sized)``, or ``default`` where it has none."""
+    """Return ``len(sized)``, or ``default`` where it has none, or fails to tell it."""
     try:
         return len(sized)
-    except TypeError:
+    except Exception:  # whatever a class of the user's raises, its length is not known
         return default
 
 

@@ -85,6 +85,20 @@ def _arrived(indices: list[int], seed: int) -> list[int]:
     return indices
 
 
+class IndexSeeded(int):
+    """The index of a sample that is no part of a batch; arriving in a worker it seeds."""
+
+    seed: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _index_arrived, (int(self), self.seed)
+
+
+def _index_arrived(index: int, seed: int) -> int:
+    seed_generators(seed)
+    return index
+
+
 class Draws(Enum):
     """What draws from the global generators while a batch is made."""
 
@@ -157,6 +171,23 @@ class PassSeeds:
             seed_generators(seed)
             return indices
         return BatchSeeded(indices, seed)
+
+    def single(self, index: int, place: int) -> int:
+        """Return the index of a sample that is a batch of its own so that it seeds.
+
+        Args:
+            index: Of the sample.
+            place: Its place in the epoch's order of all ranks.
+        """
+        if self.draws is Draws.NOTHING:
+            return index
+        seed = mix(self.key, _SAMPLE, place)
+        if self.in_process:
+            seed_generators(seed)
+            return index
+        seeded = IndexSeeded(index)
+        seeded.seed = seed
+        return seeded
 
 
 def parts_of(dataset: Any) -> list[Any]:

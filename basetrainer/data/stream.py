@@ -1,10 +1,12 @@
-"""EpochStream: epochs of any length out of passes over the data that follow each other."""
+"""Streams: epochs cut out of passes over the data, and samples shared out to the ranks."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from torch.utils.data import IterableDataset
 
 from basetrainer.data.placed import Placed, length
 from basetrainer.data.resume import (
@@ -14,6 +16,7 @@ from basetrainer.data.resume import (
     resume_promise,
     set_position,
 )
+from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError
 
 
@@ -88,6 +91,13 @@ class EpochStream(Placed):
             number, batch = number + 1, 0
         return {"pass": number, "batch": batch, "data": data}
 
+    def is_padding(self, epoch: int, step: int) -> bool:
+        """Whether a batch only keeps this rank in step with the others, and counts for nothing."""
+        given = epoch * self._num_steps + step
+        begin, number = [one for one in self._passes if one[0] <= given][-1]
+        is_padding = getattr(self._loader, "is_padding", None)
+        return is_padding is not None and is_padding(number, given - begin)
+
     def promise(self) -> tuple[str, str]:
         """Return the promise of the loader."""
         return resume_promise(self._loader)
@@ -99,3 +109,49 @@ class EpochStream(Placed):
     def fingerprint(self) -> dict[str, int]:
         """Return that of the loader, and the length of an epoch."""
         return {**fingerprint(self._loader), "steps_per_epoch": self._num_steps}
+
+
+class ShardedStream(IterableDataset[Any]):
+    """An iterable dataset of which each rank takes its samples in turn.
+
+    Every rank goes through the whole stream and keeps sample ``k * world_size + rank``, so the
+    stream must be the same on all ranks: what it draws from torch's, numpy's and random's
+    generators is. Several loader workers must share it out by themselves, as in one process.
+
+    Args:
+        dataset: The stream.
+        drop_last: Whether to leave out the last samples if there is not one for each rank, so that
+            all ranks have as many: True for training, False for tests.
+        context: By default this process's place in the run.
+
+    Attributes:
+        is_sharded: True.
+    """
+
+    is_sharded = True
+
+    def __init__(
+        self, dataset: Iterable[Any], *, drop_last: bool = True, context: DistContext | None = None
+    ) -> None:
+        found = DistContext.current() if context is None else context
+        self.dataset = dataset
+        self.drop_last = drop_last
+        self._rank, self._world_size = found.rank, found.world_size
+
+    def __iter__(self) -> Iterator[Any]:
+        samples = iter(self.dataset)
+        while found := list(itertools.islice(samples, self._world_size)):
+            if len(found) < self._world_size and self.drop_last:
+                return
+            if len(found) > self._rank:
+                yield found[self._rank]
+
+    def __len__(self) -> int:
+        rest = 0 if self.drop_last else self._world_size - 1 - self._rank
+        return (len(self.dataset) + rest) // self._world_size  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        # state_dict, load_state_dict, set_epoch and the like, where the stream has them.
+        if name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

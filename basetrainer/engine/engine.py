@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from basetrainer._logs import Logs, phase_metrics
+from basetrainer.data.ranks import shard_loader, shard_test_sets
 from basetrainer.data.resume import close_workers
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer, run_folder
@@ -107,6 +108,7 @@ class Engine(Evaluation):
         self.on_epoch_begin(epoch, logs)
         self._finish_restoring()
         data = self.training_data.epoch(self.train_loader, epoch, self.position)
+        self._count_steps()
         if not self._train_on(data, logs, self.run_train_epoch):
             return
         is_due = (epoch + 1) % self.config.test_every == 0 or epoch + 1 == self.num_epochs
@@ -236,6 +238,7 @@ class Engine(Evaluation):
                 )
         self._is_running = True
         self._abandon_step()
+        self._shard_loaders()
         self.run_clock, self.hook_seconds = Clock(), 0.0
         self.position.epoch = max(self.position.epoch, self.start_epoch)
         self.position.step = self.position.skipped = 0
@@ -245,6 +248,15 @@ class Engine(Evaluation):
         self._nominal_count = float(getattr(self.train_loader, "batch_size", None) or 1)
         self._watch_optimizers()
         self._gather_audience()
+
+    def _shard_loaders(self) -> None:
+        """Let the loaders give each rank its part, or refuse them."""
+        if self.context.world_size > 1 and self.config.strategy != "single":
+            self.train_loader = shard_loader(self.train_loader, "train", self.context)
+            self.test_loader = shard_test_sets(self.test_loader, self.context)
+
+    def _count_steps(self) -> None:
+        """Hear that the data of an epoch are placed: there may be more or fewer than before."""
 
     def _tidy_up(self) -> None:
         """Take the bar off the screen, end the loader workers, and let go of what is held."""

@@ -77,7 +77,7 @@ def estimate(
         real_folder: Where the real run will write; it need not exist.
     """
     steps = getattr(engine, "num_steps", 0) or length(engine.train_loader)
-    tests = sum(length(one) for one in named_test_sets(engine.test_loader or None).values())
+    tests = sum(length(one) for one in named_test_sets(engine.test_loader).values())
     num_tests = -(-num_epochs // engine.config.test_every)
     saving = engine.run_clock.measure_run(engine)["checkpoints"]
     whole = num_epochs * (steps * Seconds.of_one(seconds.train) + saving)

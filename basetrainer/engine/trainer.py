@@ -89,6 +89,7 @@ class EngineTrainer(Prediction):
     def _build(self, cfg: Any, **kwargs: Any) -> None:
         self.train_loader = self.build_train_loader(cfg, **kwargs)
         self.test_loader = self.build_test_loader(cfg, **kwargs)
+        self._shard_loaders()
         self._count()
         spread = choosing(self.config.strategy, channels_last=self.config.channels_last)
         with rebuilding(self._structure_to_go_on_with(cfg)), spread:
@@ -147,7 +148,7 @@ class EngineTrainer(Prediction):
     def build_dataloader(
         cls,
         dataset: Any,
-        batch_size: int,
+        batch_size: int | None,
         num_workers: int | Literal["auto"],
         shuffle: bool = True,
         phase: str = "train",
@@ -209,12 +210,17 @@ class EngineTrainer(Prediction):
             self.num_steps = 0
             return
         steps = length(self.train_loader, default=-1)
-        if steps == 0:
+        if steps == 0 and isinstance(self.train_loader, DataLoader):  # others may not know it
             raise ConfigError(
                 f"The training loader has {self.train_num} samples but no batch, so an epoch would "
                 f"have no step. Lower batch_size, or set drop_last to False."
             )
-        self.num_steps = self.config.steps_per_epoch or max(steps, 0)
+        self._count_steps()
+
+    def _count_steps(self) -> None:
+        """Count what an epoch has now: a dataset may have grown since the last one."""
+        self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
+        self.num_steps = self.config.steps_per_epoch or length(self.train_loader)
 
     def _prepare(self, model: nn.Module) -> nn.Module:
         """Check how the model is spread; lay it out and compile it as asked."""

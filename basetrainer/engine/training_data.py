@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from basetrainer._epochs import epoch_number
-from basetrainer.data.loader import filler
+from basetrainer.data.epoch_loader import EpochLoader
 from basetrainer.data.placed import length
 from basetrainer.data.resume import position_state, set_position
 from basetrainer.data.stream import EpochStream
@@ -45,11 +45,11 @@ class TrainingData:
 
     def fillers(self, loader: Any) -> Callable[[int, int], bool] | None:
         """Return what tells, by epoch and step, which batches count for nothing; None: all do."""
-        last = filler(loader)
-        if last is None:
+        if not isinstance(loader, EpochLoader):
             return None
-        per_epoch = self._steps_per_epoch or 0  # without it each epoch is one pass
-        return lambda epoch, step: (epoch * per_epoch + step) % (last + 1) == last
+        data: Any = self.of(loader)
+        tell: Callable[[int, int], bool] = data.is_padding
+        return tell
 
     def state(self, loader: Any, position: Position) -> dict[str, Any]:
         """Return what the data need beside ``position`` to go on there."""

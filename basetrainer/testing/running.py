@@ -65,7 +65,7 @@ def batches_of(make: Make, folder: Path, num_workers: int) -> dict[str, Any]:
         AssertionError: If a loader has another number of workers.
     """
     trainer = build(make, folder, num_workers=num_workers)
-    loaders = {"train": trainer.train_loader, **named_test_sets(trainer.test_loader or None)}
+    loaders = {"train": trainer.train_loader, **named_test_sets(trainer.test_loader)}
     found: dict[str, Any] = {}
     for name, loader in loaders.items():
         if loader is None:
