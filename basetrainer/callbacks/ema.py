@@ -13,7 +13,8 @@ from torch.nn.parameter import is_lazy
 from basetrainer._logs import Logs
 from basetrainer._torch_private import foreach
 from basetrainer.callbacks.callbacks import Callback
-from basetrainer.distributed.strategy import full_state, is_sharded, unwrap
+from basetrainer.distributed.model_state import full_state
+from basetrainer.distributed.strategy import is_sharded, unwrap
 from basetrainer.errors import ConfigError
 from basetrainer.models.learned import is_learned, statistics
 

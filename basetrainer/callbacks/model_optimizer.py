@@ -12,7 +12,7 @@ from basetrainer.callbacks.tested_state import are_weights_finite
 from basetrainer.callbacks.weight_files import save
 from basetrainer.checkpoint.tree import read_tree
 from basetrainer.distributed.context import DistContext
-from basetrainer.distributed.strategy import full_state, load_full_state, own_state
+from basetrainer.distributed.model_state import full_state, load_full_state, own_state
 from basetrainer.engine.model_fit import check_model
 from basetrainer.errors import CheckpointError
 from basetrainer.utils.optimizer_state import load_saved_optimizer, optimizer_state

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from basetrainer.callbacks.ema import EMA
 from basetrainer.checkpoint.tree import is_finite
-from basetrainer.distributed.strategy import full_state
+from basetrainer.distributed.model_state import full_state
 from basetrainer.engine.engine import Engine
 from basetrainer.models.learned import learned_state
 

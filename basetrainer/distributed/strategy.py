@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
@@ -12,21 +13,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.nn.parameter import is_lazy
 
-from basetrainer._plain_values import Unwritable, decode, encode
 from basetrainer._torch_private import without_buffer_sync
 from basetrainer._wrappers import answering_to_module
 from basetrainer._wrappers import unwrap as unwrap  # the other door to it
 from basetrainer.distributed.context import DistContext
-from basetrainer.errors import ConfigError, UsageError
-from basetrainer.models.fresh import note_changes, regrow
+from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 StrategyName: TypeAlias = Literal["auto", "single", "dp", "ddp", "fsdp2"]
 STRATEGIES: tuple[StrategyName, ...] = ("auto", "single", "dp", "ddp", "fsdp2")
 
+_reduced: weakref.WeakKeyDictionary[nn.Module, frozenset[int]] = weakref.WeakKeyDictionary()
 _chosen: StrategyName = "auto"
 _channels_last = False
 
@@ -78,7 +77,9 @@ def wrap(
 
             return shard(model, context, **kwargs)
         ids = [context.device.index] if context.device.type != "cpu" else None
-        return DistributedDataParallel(model, device_ids=ids, **kwargs)
+        wrapper = DistributedDataParallel(model, device_ids=ids, **kwargs)
+        reduced_parameters(wrapper)  # now: layers may be unfrozen later
+        return wrapper
     if strategy == "dp" and device_ids is not None and len(device_ids) > 1:
         if context.device.type != "cpu":
             logger.warning(
@@ -100,6 +101,20 @@ def is_sharded(model: nn.Module | None) -> bool:
 def is_wrapped(model: nn.Module) -> bool:
     """Whether the replicas of ``model`` in several processes are kept alike."""
     return isinstance(model, DistributedDataParallel) or is_sharded(model)
+
+
+def reduced_parameters(model: nn.Module) -> frozenset[int]:
+    """Return the ids of the parameters whose gradients a wrapper averages over the processes.
+
+    Of DistributedDataParallel they are those that required a gradient when it was made.
+    """
+    if is_sharded(model):
+        return frozenset(map(id, model.parameters()))
+    known = _reduced.get(model)
+    if known is None:
+        known = frozenset(id(one) for one in model.parameters() if one.requires_grad)
+        _reduced[model] = known
+    return known
 
 
 def check_precision(model: nn.Module, amp: str | None) -> None:
@@ -161,59 +176,6 @@ def undivided(model: nn.Module) -> AbstractContextManager[None]:
     from basetrainer.distributed.sharding import gathered
 
     return gathered(model)
-
-
-def own_state(model: nn.Module) -> dict[str, Any]:
-    """Return the state of the user's model as this process has it; shapes are those of the whole.
-
-    It is not collective; see :func:`full_state` for what can be saved.
-    """
-    return unwrap(model).state_dict()
-
-
-def full_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state of the user's model, with the user's keys; collective.
-
-    Of a sharded model only rank 0 gets it, on the CPU; the others get nothing. What a layer returns
-    from ``get_extra_state`` is written so that any file can hold it; what training added to the
-    model (buffers that grew, layers that were unfrozen) is noted in its metadata.
-
-    Raises:
-        UsageError: If a layer's extra state could not be loaded again; names the layer.
-    """
-    state: dict[str, Tensor] = whole(own_state(model))
-    if is_sharded(model) and dist.get_rank():
-        return {}
-    for name, value in state.items():
-        # A layer that takes its shape from the first batch has no numbers yet.
-        if not (isinstance(value, Tensor) and is_lazy(value)):
-            try:
-                state[name] = encode(value, name)
-            except Unwritable as error:
-                what = error.reason or f"is a {type(error.value).__qualname__}"
-                raise UsageError(
-                    f"{error.place} of {type(unwrap(model)).__name__} {what}, so it could not be "
-                    f"loaded again. Let buffers and get_extra_state hold tensors, arrays, numbers, "
-                    f"texts, lists and dicts of such."
-                ) from error
-    note_changes(unwrap(model), state)
-    return state
-
-
-def load_full_state(model: nn.Module, state: dict[str, Tensor], *, strict: bool = True) -> None:
-    """Load what :func:`full_state` returned, whatever the wrapper then and now.
-
-    Raises:
-        RuntimeError: If it is of another model, as ``load_state_dict`` does; or a ValueError, if
-            something that training added cannot be added again.
-    """
-    if is_sharded(model):
-        own = own_state(model)
-        placed = {name: like(value, own.get(name)) for name, value in state.items()}
-        state = type(state)(placed)
-    else:
-        regrow(unwrap(model), state)
-    unwrap(model).load_state_dict(decode(state), strict=strict)
 
 
 def whole(tree: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from basetrainer.distributed.strategy import load_full_state, own_state
+from basetrainer.distributed.model_state import load_full_state, own_state
 from basetrainer.engine.model_fit import check_model
 from basetrainer.errors import CheckpointError
 from basetrainer.models.finetune import named_like

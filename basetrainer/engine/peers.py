@@ -6,15 +6,12 @@ import json
 import os
 import socket
 import time
-from datetime import timedelta
 from typing import Any
-
-import torch.distributed as dist
 
 from basetrainer.engine.notes import Note
 from basetrainer.utils.posix import is_alive, start_of
 
-_A_SECOND = timedelta(seconds=1)
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.2  # seconds
 
 
 class Peers:
@@ -94,13 +91,12 @@ class Peers:
         self._store.set(f"end{self.rank}", "")
         self._store.set("end", str(self.rank))
         names = [f"end{rank}" for rank in range(self._world_size)]
-        while True:
-            try:
-                # In pieces: signals are heard only between them.
-                self._store.wait(names, _A_SECOND)
-            except dist.DistStoreError:
-                continue
-            return
+        pause = _SHORTEST_PAUSE
+        # Asked again and again: torch reports a wait that is cut in pieces as if it had failed, and
+        # signals are heard only between calls.
+        while not self._store.check(names):
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def early_end(self) -> int | None:
         """Return a rank that has come to the end of what it does; None if there is none."""

@@ -12,7 +12,8 @@ from basetrainer._logs import Logs, SetLogs
 from basetrainer._plain_values import decode, encode
 from basetrainer.checkpoint.rng import set_rng_state
 from basetrainer.checkpoint.tree import snapshot
-from basetrainer.distributed.strategy import load_full_state, own_state, unwrap
+from basetrainer.distributed.model_state import load_full_state, own_state
+from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.model_fit import check_model
 from basetrainer.engine.state import keyed, known_parameters
 from basetrainer.errors import CheckpointError

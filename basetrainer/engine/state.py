@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.rng import rng_state
 from basetrainer.checkpoint.tree import check_tree, writable
-from basetrainer.distributed.strategy import full_state, is_sharded, unwrap
+from basetrainer.distributed.model_state import full_state
+from basetrainer.distributed.strategy import is_sharded, unwrap
 from basetrainer.engine.base import Base
 from basetrainer.errors import UsageError
 from basetrainer.utils.optimizer_names import parameter_names

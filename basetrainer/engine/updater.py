@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from basetrainer._torch_private import foreach
 from basetrainer.distributed.context import DistContext
-from basetrainer.distributed.strategy import is_shard, is_sharded, is_wrapped, silenced
+from basetrainer.distributed.replicas import ForwardWatch
+from basetrainer.distributed.strategy import (
+    is_sharded,
+    is_wrapped,
+    reduced_parameters,
+    silenced,
+)
 from basetrainer.engine.config import EngineConfig
+from basetrainer.engine.gradients import average_loose, divide, widest
 from basetrainer.engine.stepper import Stepper
 from basetrainer.errors import ConfigError, NonFiniteError
 
@@ -64,12 +70,14 @@ class Updater:
         self._sharded = model if is_sharded(model) else None
         if self._sharded is not None and is_one_of_several:
             raise ConfigError("strategy: fsdp2 trains with one optimizer. Set strategy: ddp.")
-        self._in_model: set[int] | None = None  # None: no other rank takes part
+        self._in_model: frozenset[int] | None = None  # None: no other rank takes part
+        self._forward: ForwardWatch | None = None
         if model is not None and is_wrapped(model):
             # One of several optimizers: its backward passes go around the wrapper, which would
             # wait for the gradients of the others' parameters.
-            own = () if is_one_of_several else model.parameters()
-            self._in_model = {id(parameter) for parameter in own}
+            self._in_model = frozenset() if is_one_of_several else reduced_parameters(model)
+            if self._in_model and self._sharded is None:
+                self._forward = ForwardWatch(model)
         self.is_exact = config.accumulate_steps > 1 or self._in_model is not None
 
     @property
@@ -120,7 +128,7 @@ class Updater:
     def _backward_on_device(self, total: Tensor, count: Tensor, only_own: bool) -> None:
         """Do the same with a count that nobody knows yet: it may be 0."""
         if self.is_exact:
-            weight = count.to(_widest(count.device)) / self._nominal
+            weight = count.to(widest(count.device)) / self._nominal
             self._weight = self._weight + weight  # type: ignore[operator] # a window has begun
             total = total * weight.to(total.dtype)
         if self._scaler is not None:
@@ -144,13 +152,17 @@ class Updater:
         weight, self._weight = self._weight, None
         if self._in_model is not None:
             # Before the scaler looks for infinities: all ranks must find the same.
-            self._average_loose_gradients(self._in_model if is_reduced else set())
+            if self._forward is not None:
+                is_reduced = self._forward.take() and is_reduced
+            averaged = self._in_model if is_reduced else frozenset()
+            average_loose(self._parameters(), averaged, self._context)
         if self._scaler is not None:
             if not self._gradients():
                 return False  # no loss reached these parameters: nothing to unscale
             self._scaler.unscale_(self.optimizer)
         if self.is_exact and weight is not None:
-            self._divide(weight)
+            context = None if self._in_model is None else self._context
+            divide(self._gradients(), weight, context)
         if (self._clip is not None or self._skips) and not self._clip_or_refuse():
             return False
         if self._scaler is not None:
@@ -226,34 +238,6 @@ class Updater:
             for handle in handles:
                 handle.remove()
 
-    def _divide(self, weight: float | Tensor) -> None:
-        """Make sums of weighted gradients the gradients of the big batch's mean."""
-        gradients = self._gradients()
-        if self._in_model is None:
-            if isinstance(weight, Tensor):
-                foreach("div_", gradients, torch.where(weight > 0, weight, 1.0))
-            elif weight not in (0.0, 1.0):
-                foreach("div_", gradients, weight)
-            return
-        if isinstance(weight, Tensor):
-            mine = weight.to(torch.float64)
-        else:
-            # Filled on the device: torch.tensor() would copy from the host, and wait for it.
-            mine = torch.full((), weight, dtype=torch.float64, device=self._context.device)
-        everything = self._context.sum(mine)
-        # Gradients were averaged over the ranks: their sum is world_size times that.
-        scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
-        foreach("mul_", gradients, scale)
-
-    def _average_loose_gradients(self, in_model: set[int]) -> None:
-        """Average over the ranks what the wrapped model does not: a criterion's parameters."""
-        for parameter in self._parameters():
-            # Within a step the model shows whole parameters in the place of the sharded ones.
-            if id(parameter) not in in_model and not is_shard(parameter):
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                parameter.grad.copy_(self._context.mean(parameter.grad))
-
     def _clip_or_refuse(self) -> bool:
         """Clip the gradients; return False if they are not finite and may be left out."""
         parameters = [p for p in self._parameters() if p.grad is not None]
@@ -286,8 +270,3 @@ class Updater:
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]
-
-
-def _widest(device: torch.device) -> torch.dtype:
-    """Return the widest floating-point type of a device; Apple's have no float64."""
-    return torch.float32 if device.type == "mps" else torch.float64

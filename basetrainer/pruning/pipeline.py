@@ -15,7 +15,8 @@ from torch import nn
 from basetrainer._logs import Logs, Metrics
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.distributed.context import DistContext
-from basetrainer.distributed.strategy import full_state, unwrap
+from basetrainer.distributed.model_state import full_state
+from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import structure_of

@@ -15,7 +15,7 @@ from torch import Tensor
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.data.resume import close_workers, set_epoch
-from basetrainer.distributed.strategy import full_state
+from basetrainer.distributed.model_state import full_state
 from basetrainer.engine.state import callback_states
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.trainer import EngineTrainer
