@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,34 @@ from torch import Tensor
 
 from basetrainer.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+
+_LOCAL_RANKS = (
+    *("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"),
+    *("PMIX_LOCAL_RANK", "SLURM_LOCALID", "FLUX_TASK_LOCAL_ID"),
+)
+"""Where torchrun, Open MPI, MVAPICH, Intel MPI, PMIx, Slurm and Flux say it."""
+
+
+@functools.cache
+def _local_rank() -> int:
+    """Return which process of this machine this is."""
+    for name in _LOCAL_RANKS:
+        if os.environ.get(name, "").isdecimal():
+            return int(os.environ[name])
+    if not torch.accelerator.is_available() or dist.get_world_size() == 1:
+        return 0
+    local_rank = dist.get_rank() % torch.accelerator.device_count()
+    logger.warning(
+        "LOCAL_RANK is not set, so rank %d takes device %d of its machine. Set LOCAL_RANK in each "
+        "process if that is not its place.",
+        dist.get_rank(),
+        local_rank,
+    )
+    return local_rank
 
 
 def has_group() -> bool:
@@ -77,7 +106,7 @@ class DistContext:
         """
         if not has_group():
             return cls(device=pick_device(gpu_ids))
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        local_rank = _local_rank()
         return cls(
             rank=dist.get_rank(),
             local_rank=local_rank,

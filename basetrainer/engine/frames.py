@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -59,3 +60,17 @@ def users_line(error: BaseException) -> str:
         return ""
     code = found[-1].tb_frame.f_code
     return f"{Path(code.co_filename).name}, line {found[-1].tb_lineno}, in {code.co_name}"
+
+
+def users_stack(error: BaseException, at_most: int = 3) -> str:
+    """Return the innermost lines of the user's code that led to an error of ours, as Python does.
+
+    "" if the user's code takes no part; what raised it may be its cause.
+    """
+    while error.__cause__ is not None and not isinstance(error.__cause__, SystemExit):
+        error = error.__cause__
+    found = [one for one in entries(error) if is_users(one.tb_frame)]
+    summaries = traceback.StackSummary.extract(
+        ((one.tb_frame, one.tb_lineno) for one in found[-at_most:]), lookup_lines=True
+    )
+    return "".join(summaries.format()).rstrip()

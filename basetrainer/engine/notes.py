@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basetrainer import errors
-from basetrainer.engine.frames import entries, shorten
+from basetrainer.engine.frames import entries, shorten, users_stack
 from basetrainer.errors import BaseTrainerError, LaunchError, Preempted
 from basetrainer.utils.file_utils import write_atomically
 
@@ -51,6 +51,9 @@ class Note:
     place: str = ""
     """Where in the run it was, such as ``epoch 0, step 3``."""
 
+    stack: str = ""
+    """The lines of the user's own code that led to it; "" if there are none."""
+
     time: float = field(default_factory=time.time)
 
     @classmethod
@@ -61,7 +64,7 @@ class Note:
             error.__traceback__ = begin.tb_next
             shorten(error)
         text = "".join(traceback.format_exception(error))
-        return cls(rank, type(error).__name__, str(error), text, place)
+        return cls(rank, type(error).__name__, str(error), text, place, users_stack(error))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Note:
@@ -96,10 +99,11 @@ class Note:
         kind = LaunchError if self.type == VANISHED else getattr(errors, self.type, None)
         if not (isinstance(kind, type) and issubclass(kind, BaseTrainerError)):
             return LaunchError(f"{self.where} failed:\n{self.traceback}")
+        message = self.message + (f"\n{self.stack}" if self.stack else "")
         is_told = kind.exit_code != LaunchError.exit_code or f"rank {self.rank}" in self.message
         if is_told or not self.place or self.place in self.message:
-            return kind(self.message)
-        return kind(f"{self.message} ({self.where})")
+            return kind(message)
+        return kind(f"{self.message} ({self.where}){message[len(self.message) :]}")
 
 
 def is_lost_peer(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from basetrainer._epochs import epoch_number
 from basetrainer.data.loader import look_ahead
 from basetrainer.data.placed import length
+from basetrainer.data.ranks import even_lengths, in_step
 from basetrainer.engine.signals import STOP
 from basetrainer.errors import ConfigError, UsageError
 
@@ -60,7 +61,7 @@ class TrainBatches:
         engine, position = self._engine, self._engine.position
         self._begin_pass()
         accumulate = engine.accumulate_steps
-        waits = engine.run_clock.waits(self._data)
+        waits = engine.run_clock.waits(self._in_step())
         # Without accumulation nothing is read ahead.
         batches = look_ahead(waits) if accumulate > 1 else zip(waits, itertools.repeat(True))
         step = position.step
@@ -109,6 +110,15 @@ class TrainBatches:
                 "run_train_epoch has trained nothing: neither train_step nor update was called, "
                 "and no optimizer was stepped. Call self.train_step(inputs) for each batch in it."
             )
+
+    def _in_step(self) -> Iterable[Any]:
+        """Return the data; of streams on several ranks, those that end when all ranks' do."""
+        engine, data = self._engine, self._data
+        config, context = engine.config, engine.context
+        is_alone = context.world_size == 1 or config.strategy == "single"
+        if is_alone or config.steps_per_epoch or even_lengths(engine.train_loader, context):
+            return data
+        return in_step(data, context)
 
     def note_training_elsewhere(self) -> None:
         """Hear of training on a batch that is not the running one.
