@@ -121,7 +121,7 @@ class EMA(Callback):
         finally:
             self._swap()
 
-    def averaged_state(self) -> dict[str, Any]:
+    def averaged_state(self) -> dict[str, Tensor]:
         """Return the model's state dict with the average in the place of the weights.
 
         Tensors that are not averaged are those of the model itself.

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from basetrainer._torch_private import metadata_of, set_metadata
+
 _FRESH = "_fresh"
 _CHANGED = "changed"
 
@@ -56,15 +58,18 @@ def note_changes(model: nn.Module, state: dict[str, Any]) -> None:
     changed = changed_since_fresh(model)
     if not changed:
         return
-    metadata = getattr(state, "_metadata", None)
+    if type(state) is dict:
+        return  # of a sharded model, in which nothing grows
+    metadata = metadata_of(state)
     if metadata is None:
-        return  # of a sharded model, which nothing grows in
+        metadata = {}
+        set_metadata(state, metadata)
     metadata[""] = {**metadata.get("", {}), _CHANGED: changed}
 
 
 def changes_in(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what :func:`note_changes` noted; empty if nothing."""
-    metadata = getattr(state, "_metadata", None) or {}
+    metadata = metadata_of(state) or {}
     changed = metadata.get("", {}).get(_CHANGED) if isinstance(metadata, Mapping) else None
     if not isinstance(changed, dict):
         return {}
