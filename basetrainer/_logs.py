@@ -20,13 +20,32 @@ Phase: TypeAlias = Literal["train", "test"]
 PHASES: tuple[Phase, ...] = ("train", "test")
 
 
-class PhaseLogs(Metrics):
-    """The figures of one phase, computed when somebody reads them.
+def _settled_first(method: Any) -> Any:
+    """Return a method of dict, preceded by :meth:`PhaseLogs.settle` of all it is given."""
 
-    Recorders hand in a *source*, a function that writes its figures into a dict. Nothing is
-    computed while nobody looks; whoever reads, by whichever way of reading a dict, gets floats
-    that are up to date. A copy is a plain dict; pickled it becomes an ``OrderedDict``, the one dict
-    with a name that ``torch.load(weights_only=True)`` takes.
+    @functools.wraps(method)
+    def read(*args: Any) -> Any:
+        for one in args:
+            if isinstance(one, PhaseLogs):
+                one.settle()
+        return method(*args)
+
+    return read
+
+
+_UNREAD = "(not read yet)"
+"""The entry that keeps a dict with sources from looking empty to code in C."""
+
+
+class PhaseLogs(Metrics):
+    """The metrics of one phase, computed when somebody reads them.
+
+    Recorders hand in a *source*, a function that writes its metrics into a dict. Nothing is
+    computed while nobody looks; whoever reads gets floats that are up to date. Code in C that asks
+    a dict for its size and then for its ``items()``, as ``json.dumps`` does, finds it filled; only
+    what copies the memory of a dict subclass without calling any of its methods (orjson) needs
+    ``dict(logs["train"])``. A copy is a plain dict; pickled it becomes an ``OrderedDict``, the one
+    dict with a name that ``torch.load(weights_only=True)`` takes.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,15 +53,20 @@ class PhaseLogs(Metrics):
         self._sources: dict[Callable[[Metrics], None], None] = {}  # a set that keeps its order
 
     def add_source(self, source: Callable[[Metrics], None]) -> None:
-        """Let ``source(metrics)`` write its figures whenever the dict is read."""
+        """Let ``source(metrics)`` write its metrics whenever the dict is read."""
+        if not dict.__len__(self):
+            self[_UNREAD] = None
         self._sources[source] = None
 
     def remove_source(self, source: Callable[[Metrics], None]) -> None:
         """Let ``source`` write no more; what it wrote stays."""
         self._sources.pop(source, None)
+        if not self._sources:
+            dict.pop(self, _UNREAD, None)
 
     def settle(self) -> None:
-        """Bring every figure up to date."""
+        """Bring every metric up to date."""
+        dict.pop(self, _UNREAD, None)
         # Taken out while they write: a source that reads what others wrote must not recurse.
         sources, self._sources = self._sources, {}
         try:
@@ -50,6 +74,27 @@ class PhaseLogs(Metrics):
                 source(self)
         finally:
             self._sources = {**sources, **self._sources}
+
+    # Every way of reading: __getitem__ alone would leave most of these stale.
+    __getitem__ = _settled_first(dict.__getitem__)
+    __delitem__ = _settled_first(dict.__delitem__)
+    __contains__ = _settled_first(dict.__contains__)
+    __iter__ = _settled_first(dict.__iter__)
+    __reversed__ = _settled_first(dict.__reversed__)
+    __len__ = _settled_first(dict.__len__)
+    __eq__ = _settled_first(dict.__eq__)
+    __ne__ = _settled_first(dict.__ne__)
+    __repr__ = _settled_first(dict.__repr__)
+    __or__ = _settled_first(dict.__or__)
+    __ror__ = _settled_first(dict.__ror__)
+    __ior__ = _settled_first(dict.__ior__)
+    get = _settled_first(dict.get)
+    keys = _settled_first(dict.keys)
+    values = _settled_first(dict.values)
+    items = _settled_first(dict.items)
+    pop = _settled_first(dict.pop)
+    popitem = _settled_first(dict.popitem)
+    setdefault = _settled_first(dict.setdefault)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OrderedDict, (), None, None, iter(self.items())
@@ -61,29 +106,8 @@ class PhaseLogs(Metrics):
         return copy.deepcopy(dict(self), memo)
 
     def copy(self) -> Metrics:
-        """Return the figures as a plain dict."""
+        """Return the metrics as a plain dict."""
         return dict(self)
-
-
-def _settled_first(name: str) -> Callable[..., Any]:
-    """Return dict's method ``name``, preceded by :meth:`PhaseLogs.settle`."""
-    method = getattr(dict, name)
-
-    @functools.wraps(method)
-    def read(self: PhaseLogs, *args: Any) -> Any:
-        self.settle()
-        return method(self, *args)
-
-    return read
-
-
-# Every way of reading: overriding __getitem__ alone would leave most of these stale.
-for _name in (
-    *("__getitem__", "get", "keys", "values", "items", "__iter__", "__reversed__", "__len__"),
-    *("__contains__", "__eq__", "__ne__", "__repr__", "__or__", "__ror__"),
-    *("pop", "popitem", "setdefault"),
-):
-    setattr(PhaseLogs, _name, _settled_first(_name))
 
 
 class SetLogs(Metrics):
@@ -103,8 +127,12 @@ class SetLogs(Metrics):
 
 
 def metrics_by_set(metrics: Metrics | None) -> dict[str, Metrics]:
-    """Return the figures of each test set; those of a single one have the name ""."""
-    return dict(metrics) if isinstance(metrics, SetLogs) else {"": metrics or {}}
+    """Return the metrics of each test set; those of a single one, or of none, have the name ""."""
+    if not isinstance(metrics, SetLogs):
+        return {"": metrics or {}}
+    sets: dict[str, Metrics] = {name: one for name, one in metrics.items() if isinstance(one, dict)}
+    own = {name: one for name, one in metrics.items() if name not in sets}  # a callback's
+    return ({"": own} if own else {}) | sets
 
 
 def phase_metrics(logs: Logs | None, phase: Phase) -> PhaseLogs:
@@ -124,8 +152,9 @@ def find_metric(logs: Logs | None, name: str) -> float | None:
     """Return the figure called ``name``; test figures come before train ones.
 
     A dict of losses counts as the sum of its entries, those called ``total_*`` left out; an
-    entry of such a dict is found by its own name. Of several test sets the first that has the
-    figure counts; ``SET/NAME`` asks for that of one set. ``None`` means absent: 0.0 is a value.
+    entry of such a dict is found by its own name, or by ``NAME/ENTRY``. Of several test sets the
+    first that has the figure counts; ``SET/NAME`` asks for that of one set. ``None`` means absent:
+    0.0 is a value.
     """
     logs = logs or {}
     for phase in ("test", "train"):
@@ -138,10 +167,9 @@ def find_metric(logs: Logs | None, name: str) -> float | None:
 def _search(metrics: Mapping[str, Any], name: str) -> float | None:
     if name in metrics:
         return _as_figure(metrics[name])
-    if isinstance(metrics, SetLogs):
-        group, _, rest = name.partition("/")
-        if group in metrics:
-            return _search(metrics[group], rest)
+    group, slash, rest = name.partition("/")
+    if slash and isinstance(metrics.get(group), Mapping):
+        return _search(metrics[group], rest)
     for value in metrics.values():
         found = _search(value, name) if isinstance(value, Mapping) else None
         if found is not None:
@@ -151,9 +179,11 @@ def _search(metrics: Mapping[str, Any], name: str) -> float | None:
 
 def _as_figure(value: Any) -> float | None:
     if isinstance(value, Mapping):
-        parts = [_as_figure(part) for key, part in value.items() if not key.startswith("total_")]
+        parts = [
+            _as_figure(part) for key, part in value.items() if not str(key).startswith("total_")
+        ]
         return sum(part for part in parts if part is not None)
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # a list, a text, several elements
         return None

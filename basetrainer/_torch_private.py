@@ -116,11 +116,18 @@ def is_profiled() -> bool:
     return _FOUND[name] is None or torch.autograd.profiler._is_profiler_enabled
 
 
-def has_step_hooks(optimizer: Any) -> bool:
-    """Whether somebody listens to steps of an optimizer, as far as is known."""
+def has_step_hooks(optimizer: Any, own: int = 0) -> bool:
+    """Whether somebody listens to steps of an optimizer, as far as is known.
+
+    Args:
+        optimizer: Of torch's kind.
+        own: How many hooks after a step are the caller's own, and need no call.
+    """
+    after = _attribute(optimizer, "_optimizer_step_post_hooks")
     return bool(
         _attribute(optimizer, "_optimizer_step_pre_hooks", True)
-        or _attribute(optimizer, "_optimizer_step_post_hooks", True)
+        or after is None
+        or len(after) > own
         or _FOUND["torch.optim.optimizer._global_optimizer_pre_hooks"] is None
         or _FOUND["torch.optim.optimizer._global_optimizer_pre_hooks"]
         or _FOUND["torch.optim.optimizer._global_optimizer_post_hooks"] is None

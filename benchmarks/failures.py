@@ -5,7 +5,7 @@
     python -m benchmarks.failures --how stall exit --where hook --rank 1 --repeats 1
     python -m benchmarks.failures --launcher torchrun  # slow: every process imports torch
 
-The training is :mod:`benchmarks.failing`. Each job is a fresh process (forked, so that it need not
+The training is :mod:`scenarios.failing`. Each job is a fresh process (forked, so that it need not
 import torch again, unless torchrun starts it). A job is good if it ends in time, 10 seconds after
 the failure, or 5 after the limit of a stall; with an exit code that is not 0; blames the right rank
 for the right thing; and leaves no process. A row is printed as soon as its repeats are done.
@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import failing
-from benchmarks.forked import fork
+from scenarios import failing
+from scenarios.failing import blames
+from scenarios.forked import fork
 
 HOWS = ("raise", "SIGKILL", "exit", "stall")
 WHERES = ("train", "test", "hook", "worker", "save")
@@ -53,25 +54,6 @@ class Tally:
         self.faults += faults
 
 
-def blames(text: str, case: dict[str, Any]) -> bool:
-    """Whether what is last on the screen names the rank, and what happened to it."""
-    how, where, rank = case["how"], case["where"], case["rank"]
-    _, _, last = text.rpartition("error: ")
-    said = {
-        "raise": (f"rank {rank} at ", f"broken in {where}"),
-        "SIGKILL": (f"Rank {rank} ended with signal 9",),
-        "exit": (f"Rank {rank} left early",),
-        "sys.exit": (f"Rank {rank} left early",),
-        "stall": (f"Rank {rank} at ", "nothing was done for"),
-    }[how]
-    if where == "worker" and how in ("SIGKILL", "exit"):
-        said = (f"(rank {rank} at epoch 0", "A loader worker")
-    elif how == "SIGKILL" and case.get("launcher") == "torchrun":
-        _, _, last = text.rpartition("Root Cause")  # torchrun's own table has it
-        said = (f" {rank} (local_rank: {rank})", "Signal 9")
-    return all(one in last for one in said)
-
-
 def left_over(session: int) -> list[int]:
     """Return the processes of a session that are alive."""
     found = []
@@ -93,7 +75,7 @@ def start(case: dict[str, Any], log: Path) -> int:
 def torchrun(case: dict[str, Any], log: Path) -> int:
     """Start a job by torchrun, in a session of its own, and return its process."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
-    command += [str(case["world"]), "-m", "benchmarks.failing", json.dumps(case)]
+    command += [str(case["world"]), "-m", "scenarios.failing", json.dumps(case)]
     with log.open("w") as file:
         process = subprocess.Popen(command, stderr=file, stdout=file, start_new_session=True)
     process.returncode = 0  # it is waited for by its number

@@ -4,7 +4,7 @@
     python -m benchmarks.restarts --pairs 10      # two jobs at once that name one port
     python -m benchmarks.restarts --exits 20      # FSDP2: clean exits
 
-The training is :mod:`benchmarks.failing`. Each job is forked, so that it need not import torch
+The training is :mod:`scenarios.failing`. Each job is forked, so that it need not import torch
 again. A line is printed as soon as a job is over, a table at the end.
 """
 
@@ -22,8 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import failing
-from benchmarks.forked import fork
+from scenarios import failing
+from scenarios.forked import fork
 
 LONGEST = 60.0
 HEADER = ("what", "jobs", "exit code 0", "bit-equal to one left alone", "longest, s")

@@ -3,7 +3,7 @@
     python -m benchmarks.worker_hashes                  # a small net
     python -m benchmarks.worker_hashes --net resnet18
 
-The run is :mod:`benchmarks.killable`; the hash is that of weights, averaged weights, optimizer and
+The run is :mod:`scenarios.killable`; the hash is that of weights, averaged weights, optimizer and
 the states of all callbacks at its end.
 """
 
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import killable
+from scenarios import killable
 
 METHODS = ("fork", "forkserver", "spawn")
 

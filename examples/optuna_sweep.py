@@ -25,6 +25,8 @@ class Report(bt.Callback):
         self.is_pruned = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if not logs.get("test"):  # with test_every: 2 only every other epoch has a test
+            return
         self.trial.report(logs["test"]["Acc"], epoch)
         if self.trial.should_prune() and self.engine is not None:
             self.is_pruned = True

@@ -51,7 +51,7 @@ class GradientNorm(bt.Callback):
         mean = float(self.total) / self.steps  # the one time that the host waits
         logs["train"]["grad_norm"] = mean
         if self.is_main_process:
-            logger.info("epoch %d: mean norm of the gradients %.4f", epoch, mean)
+            logger.info("epoch %d: mean norm of the gradients %.4f", epoch + 1, mean)
 
     def state_dict(self) -> dict[str, Any]:
         return {"total": self.total, "steps": self.steps}

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from basetrainer.__main__ import main
+from tests.fixtures.programs import TIMEOUT
 
 
 def test_version(capsys):
@@ -25,7 +26,10 @@ def test_info_names_versions_and_devices(capsys):
 
 def test_an_unknown_command_is_a_usage_error():
     done = subprocess.run(
-        [sys.executable, "-m", "basetrainer", "nothing"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "basetrainer", "nothing"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 2
     assert "invalid choice: 'nothing'" in done.stderr

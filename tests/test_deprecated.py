@@ -14,6 +14,7 @@ from torch import nn
 
 import basetrainer as bt
 import example
+from tests.fixtures.programs import TIMEOUT
 
 PAGE = (Path(example.__file__).parent / "docs" / "moving_over.md").read_text("utf-8")
 PATHS = dict(
@@ -52,7 +53,7 @@ def test_the_warning_stands_on_the_line_that_imports():
         [sys.executable, "-c", "\nfrom basetrainer.utils.torch_data import build_dataloader"],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0
     assert done.stderr.startswith("<string>:2: DeprecationWarning: basetrainer.utils.torch_data")

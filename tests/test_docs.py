@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import example
+from basetrainer.callbacks.log_history import LogHistory
+from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.criterion.criterion import LOSSES
 from basetrainer.datasets.balance import STRENGTHS
 from basetrainer.datasets.transforms import MIXES, PRESETS, STEPS
 from basetrainer.engine.base import HOOKS, Base
+from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.optimizer.build_optimizer import OPTIMIZERS
 from basetrainer.scheduler.build_scheduler import SCHEDULERS
 from docs.make_structure import JOBS, LISTENERS, PATH, parent, steps
+from tests.fixtures.programs import run_program
+from tests.tiny import TinyTrainer
 
 ROOT = Path(example.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,13 +53,7 @@ def test_a_block_runs_as_it_stands(page, code, tmp_path):
         (tmp_path / name).write_text(text, "utf-8")
     # A whole program is run to its end by the shell blocks of its page.
     more = ["--dry_run"] if code in files.values() else []
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", "block.py", *more],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=tmp_path,
-    )
+    done = run_program("block.py", *more, warnings=[("error", "DeprecationWarning")])
     lacking = re.search(r"^\S+Error: .*pip install '\S+\[\w+\]'.*", done.stderr, re.M)
     if lacking:
         pytest.skip(lacking[0])  # the block is about an extra
@@ -63,6 +61,36 @@ def test_a_block_runs_as_it_stands(page, code, tmp_path):
     if "DigitTrainer" in code:
         accuracy = float(re.search(r"'Acc': ([\d.]+)", done.stdout)[1])  # type: ignore[index]
         assert accuracy > 90
+
+
+TRAINING = [one for one in PYTHON if re.search(r"\"num_epochs\": \d+", str(one.values[1]))]
+
+
+@pytest.mark.parametrize(("page", "code"), TRAINING)
+def test_a_block_that_trains_works_where_not_every_epoch_has_a_test(page, code, tmp_path):
+    sparse = re.sub(r"\"num_epochs\": \d+", '"num_epochs": 3, "test_every": 2', code)
+    (tmp_path / "block.py").write_text(sparse, "utf-8")
+    done = run_program("block.py")
+    assert done.returncode == 0, done.stderr
+
+
+def defined(page: str, name: str) -> Any:
+    """Return what the block of a page that defines ``name`` makes."""
+    found: dict[str, Any] = {}
+    (code,) = (one for one in blocks(ROOT / page, "python") if f" {name}(" in one)
+    exec(code, found)
+    return found[name]
+
+
+def test_what_the_pages_define_works_where_not_every_epoch_has_a_test(tmp_path):
+    settings = {"num_epochs": 5, "test_every": 2, "progress": False}
+    stop = defined("README.md", "StopAtTarget")(0.1)
+    history = LogHistory(tmp_path / "log", pictures=False)
+    trainer = TinyTrainer(settings, [LossesRecorder(), AccuracyRecorder(), history, stop])
+    trainer.run()
+    assert trainer.position.epoch == 2  # the first epoch that has a test
+    figures = defined("docs/watching.md", "figures")(tmp_path, "Acc")
+    assert list(figures) == [1]
 
 
 def test_the_chinese_readme_has_the_same_blocks_tables_and_sections():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,34 @@ import yaml
 import example
 from basetrainer.__main__ import main
 from basetrainer.datasets.digits import write_digits
+from tests.fixtures.programs import TIMEOUT
 
 ROOT = Path(example.__file__).parent
 CONFIG = ROOT / "configs" / "config.yaml"
 
-pytestmark = pytest.mark.usefixtures("restored_logger")
+pytestmark = pytest.mark.usefixtures("restored_logger", "data")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images that the configuration names, laid out once; and four of each class in ``few``."""
+    folder = tmp_path_factory.mktemp("data")
+    whole = write_digits(folder / "digits")
+    for split in ("train", "test"):
+        for images in (whole / split).iterdir():
+            few = folder / "few" / split / images.name
+            few.mkdir(parents=True)
+            for image in sorted(images.iterdir())[:4]:
+                shutil.copy(image, few)
+    return folder
+
+
+@pytest.fixture
+def data(digits: Path, tmp_path: Path) -> None:
+    """Images where the configuration looks for them, and few that are a test's own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "digits").symlink_to(digits / "digits")
+    shutil.copytree(digits / "few", tmp_path / "few")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
@@ -55,11 +79,12 @@ def test_it_learns_the_digits_and_the_best_model_loads_into_a_plain_net(
 @pytest.mark.distributed
 def test_it_runs_in_two_processes_from_a_shell(tmp_path):
     flags = ["--distributed", "--gpu_id", "0", "1", "--num_epochs", "1"]
+    flags += map(str, tiny_data(tmp_path))
     done = subprocess.run(
         [sys.executable, str(ROOT / "example.py"), "--config_file", str(CONFIG), *flags],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     assert "| device  : 2 x cpu" in done.stderr
@@ -92,12 +117,7 @@ def test_without_a_config_file_the_arguments_are_written_to_one(tmp_path, monkey
 
 def tiny_data(tmp_path: Path) -> list[object]:
     """Arguments of a run that takes a second."""
-    digits = write_digits(tmp_path / "few")
-    for split in ("train", "test"):
-        for folder in (digits / split).iterdir():
-            for image in sorted(folder.iterdir())[4:]:
-                image.unlink()
-    data = ["--train_data", digits / "train", "--test_data", digits / "test"]
+    data = ["--train_data", tmp_path / "few" / "train", "--test_data", tmp_path / "few" / "test"]
     return [*data, "--net_type", "mobilenet_v2", "--batch_size", 20]
 
 
@@ -128,7 +148,8 @@ def test_use_prune_trains_prunes_and_trains_on_and_a_later_run_goes_on_from_that
     tmp_path, monkeypatch
 ):
     pytest.importorskip("torch_pruning")
-    (tmp_path / "my.yaml").write_text("prune_backend: torch_pruning\nnum_epochs: 1\n")
+    settings = "prune_backend: torch_pruning\nnum_epochs: 1\nwidth_mult: 0.5\n"
+    (tmp_path / "my.yaml").write_text(settings)
     data = ["--config_file", "my.yaml", *tiny_data(tmp_path)]
     start(monkeypatch, *data, "--use_prune", "--sparsity", 0.5)
     run = only_run(tmp_path / "work_space")
@@ -153,14 +174,17 @@ BAD_KEYS = {
     "loss_type: CELos": ("CELos", "celoss"),
     "net_type: resnet81": ("resnet81", "resnet18"),
     "train_data: data/absent": ("data/absent",),
-    "train_data: empty": ("empty", "image"),
-    "finetune: absent.pth": ("absent.pth",),
+    "train_data: empty": ("train_data:", "empty", "image"),
+    "finetune: absent.pth": ("finetune:", "absent.pth", "bad.yaml, line "),
+    "finetune: bad.yaml": ("finetune:", "bad.yaml", "cannot be read as a file of weights"),
+    "input_size: 0": ("input_size", "0"),
+    "train_transform: [flop]": ("train_transform:", "flop", "flip"),
     "gpu_id: []": ("gpu_id",),
     "accumulate_steps: 0": ("accumulate_steps", "0"),
     "amp: half": ("amp", "half", "bf16"),
     "use_prune: True\nsparsity: 1.5": ("sparsity", "1.5", "bad.yaml, line "),
     "use_prune: True\nprune_mod: L3": ("prune_mod", "L3", "FPGM"),
-    "resample: meen": ("meen", "mean"),
+    "resample: meen": ("resample:", "meen", "mean"),
     "freeze: [layer9]": ("layer9", "layer4"),
     "lr: [1": ("bad.yaml", "line "),
 }
@@ -181,6 +205,14 @@ def test_a_wrong_setting_ends_before_training_with_code_2_and_one_message(
     assert len(last) == 1
     assert all(word.lower() in last[0].lower() for word in BAD_KEYS[line]), last
     assert not list(tmp_path.glob("work_space/*/model/*"))
+
+
+def test_one_number_is_an_input_size_of_a_square(tmp_path, monkeypatch):
+    (tmp_path / "square.yaml").write_text("input_size: 16\n")
+    monkeypatch.setattr(sys, "argv", ["example.py", "--config_file", "square.yaml"])
+    from basetrainer.utils.setup_config import parser_config
+
+    assert parser_config(example.get_parser()).input_size == [16, 16]
 
 
 def test_a_file_that_is_missing_or_empty_says_so(tmp_path, monkeypatch, capsys):
@@ -222,7 +254,7 @@ def test_a_broken_image_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_stays_short():
-    assert len((ROOT / "example.py").read_text().splitlines()) < 165
+    assert len((ROOT / "example.py").read_text().splitlines()) < 170
 
 
 def test_fast_yaml_trains_says_what_it_chose_and_leaves_its_cache_to_the_next_run(

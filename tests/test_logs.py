@@ -8,14 +8,26 @@ import json
 import operator
 import pickle
 import pprint
-from collections import ChainMap
+from collections import ChainMap, OrderedDict
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import torch
 
 from basetrainer._logs import PhaseLogs, SetLogs, find_metric, metrics_by_set, phase_metrics
+
+
+class PureJson(json.JSONEncoder):
+    """The encoder without its part in C, as other interpreters have it."""
+
+    def iterencode(self, o: Any, _one_shot: bool = False) -> Any:
+        return super().iterencode(o, _one_shot=False)
+
+
+PURE_JSON = PureJson()
+
 
 READERS: dict[str, Callable[[Any], Any]] = {
     "getitem": lambda d: d["x"] == 2,
@@ -49,17 +61,38 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "pprint": lambda d: pprint.pformat(d) == "{'x': 2, 'y': 3}",
     "chain_map": lambda d: dict(ChainMap(d)) == {"x": 2, "y": 3},
     "pickle": lambda d: pickle.loads(pickle.dumps(d)) == {"x": 2, "y": 3},
+    "pickle_of_outer": lambda d: pickle.loads(pickle.dumps({"t": d})) == {"t": {"x": 2, "y": 3}},
+    "deepcopy_of_outer": lambda d: copy.deepcopy({"t": d}) == {"t": {"x": 2, "y": 3}},
+    "repr_of_outer": lambda d: repr({"t": d}) == "{'t': {'x': 2, 'y': 3}}",
+    "eq_of_outer": lambda d: operator.eq({"t": d}, {"t": {"x": 2, "y": 3}}),
+    "json_of_outer": lambda d: json.loads(json.dumps({"t": d})) == {"t": {"x": 2, "y": 3}},
+    "json_sorted": lambda d: json.dumps(d, sort_keys=True) == '{"x": 2, "y": 3}',
+    "json_indented": lambda d: json.loads(json.dumps([d], indent=2)) == [{"x": 2, "y": 3}],
+    "json_in_python": lambda d: "".join(PURE_JSON.iterencode(d)) == '{"x": 2, "y": 3}',
+    "del": lambda d: operator.delitem(d, "y") is None,
+    "ordered": lambda d: OrderedDict(d) == {"x": 2, "y": 3},
+    "proxy": lambda d: dict(MappingProxyType(d)) == {"x": 2, "y": 3},
+    "keywords": lambda d: (lambda **given: given)(**d) == {"x": 2, "y": 3},
     "pop": lambda d: d.pop("y") == 3,
     "popitem": lambda d: d.popitem() == ("y", 3),
     "setdefault": lambda d: d.setdefault("y", 9) == 3,
 }
 
 
+@pytest.mark.parametrize("before", [{}, {"x": 1}], ids=["empty", "filled"])
 @pytest.mark.parametrize("way", READERS)
-def test_every_way_of_reading_is_up_to_date(way):
-    logs = PhaseLogs({"x": 1})
+def test_every_way_of_reading_is_up_to_date(way, before):
+    logs = PhaseLogs(before)
     logs.add_source(lambda metrics: metrics.update({"x": 2, "y": 3}))
     assert READERS[way](logs)
+
+
+def test_a_dict_that_nothing_was_written_into_is_empty_again():
+    logs = PhaseLogs()
+    logs.add_source(lambda metrics: None)
+    assert json.loads(json.dumps({"train": logs})) == {"train": {}}
+    assert not logs
+    assert dict.__len__(logs) == 0
 
 
 def test_match_reads_it_too():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import example
+from tests.fixtures.programs import run_program
 
 NOTEBOOK = Path(example.__file__).parent / "docs" / "notebook.ipynb"
 
@@ -21,9 +20,7 @@ def test_the_notebook_trains_stops_goes_on_and_looks(tmp_path):
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     assert all(not cell.get("outputs") for cell in cells)  # none that nobody has seen
     (tmp_path / "cells.py").write_text("\n".join(code))
-    done = subprocess.run(
-        [sys.executable, "cells.py"], capture_output=True, text=True, timeout=100, cwd=tmp_path
-    )
+    done = run_program("cells.py")
     assert done.returncode == 0, done.stderr
     stopped, ended = re.findall(r"Position\(epoch=(\d+), step=(\d+)", done.stdout)
     assert (stopped, ended) == (("1", "11"), ("4", "0"))

@@ -23,6 +23,7 @@ import yaml
 from basetrainer.__main__ import main
 from basetrainer.datasets.digits import write_digits
 from basetrainer.datasets.generated import write_image_folder
+from tests.fixtures.programs import TIMEOUT, run_program
 from tests.test_docs import PAGES, ROOT, named_files
 
 BLOCK = re.compile(
@@ -86,7 +87,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, size in (("my/train", 48), ("my/test", 16), ("more/test", 12), ("folder", 6)):
         write_image_folder(folder / name, num_images=size, num_classes=3, seed=len(name))
     shutil.copy(next((folder / "my/test").rglob("*.png")), folder / "photo.jpg")
-    run(folder, "python example.py")
+    done = run_program("example.py", cwd=folder)
+    assert done.returncode == 0, done.stderr
     (first,) = (folder / "work_space").iterdir()
     for name in ("RUN", "A", "B"):
         first.with_name(name).symlink_to(first.name)
@@ -107,7 +109,7 @@ def run(folder: Path, line: str) -> None:
         ["bash", "-euo", "pipefail", "-c", line],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=TIMEOUT,
         cwd=folder,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
     )

@@ -11,6 +11,7 @@ import pytest
 
 import basetrainer
 import example
+from tests.fixtures.programs import TIMEOUT
 
 DOCS = Path(example.__file__).parent / "docs"
 API = {
@@ -32,7 +33,6 @@ def test_the_reference_has_a_page_for_what_the_package_exports():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_the_site_builds_without_a_warning(tmp_path):
     for name in ("sphinx", "myst_parser", "furo"):
         pytest.importorskip(name, reason="the site is built with the extra: basetrainer[docs]")
@@ -40,7 +40,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path],
         capture_output=True,
         text=True,
-        timeout=350,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     for name, page in API.items():

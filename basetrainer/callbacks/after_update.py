@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from basetrainer._logs import Logs
@@ -14,10 +12,9 @@ from basetrainer.distributed.strategy import unwrap
 class AfterUpdate(Callback):
     """Calls :meth:`find` at the start of each epoch, and :meth:`act` after each update.
 
-    With accumulation only some steps update; averages (``EMA``) take the weights in afterwards.
+    Put it before callbacks that read the weights then, such as ``EMA``: those that a key of ``cfg``
+    adds come first of all.
     """
-
-    _seen_update = 0
 
     def find(self, network: nn.Module) -> None:
         """Look up the weights that :meth:`act` changes, in the user's own network."""
@@ -31,20 +28,9 @@ class AfterUpdate(Callback):
         """Look up the weights as they are now."""
         engine = self.engine
         if engine is not None:
-            self._seen_update = engine.position.update
             self.find(unwrap(engine.model))
 
-    def on_train_summary(
-        self,
-        inputs: Any,
-        outputs: Any,
-        losses: Any,
-        epoch: int,
-        step: int,
-        logs: Logs | None = None,
-    ) -> None:
-        """Act, if an optimizer changed the weights."""
-        engine = self.engine
-        if engine is not None and engine.position.update != self._seen_update:
-            self._seen_update = engine.position.update
+    def on_optimizer_step(self, update: int, logs: Logs | None = None) -> None:
+        """Act."""
+        if self.engine is not None:
             self.act()

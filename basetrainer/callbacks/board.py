@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from basetrainer._logs import PHASES, Logs, Metrics, metrics_by_set
+from basetrainer._metrics import as_number, flat_numbers
 from basetrainer.callbacks.events import EventFolder
 from basetrainer.callbacks.graph import trace_graph
 from basetrainer.callbacks.hparams import flat_settings, session_end, session_start
@@ -47,13 +48,14 @@ class Board:
         self._epochs.add([session_start(flat_settings(cfg), time.time())])
 
     def add_step(self, update: int, figures: Metrics, lr: float) -> None:
-        """Write training figures after so many updates."""
+        """Write training metrics after so many updates."""
         values = {"lr_step": lr}
         for name, value in figures.items():
+            tag = f"train_{name}_step"
             if isinstance(value, Mapping):
-                values.update({f"train_{name}_step/{part}": one for part, one in value.items()})
-            else:
-                values[f"train_{name}_step"] = value
+                values |= {f"{tag}/{part}": one for part, one in flat_numbers(value).items()}
+            elif (number := as_number(value)) is not None:
+                values[tag] = number
         self._steps.add_scalars(values, update)
 
     def add_epoch(
@@ -64,13 +66,14 @@ class Board:
         Args:
             epoch: Counts from 0.
             logs: The run's logs.
-            indicators: Which figures are written.
+            indicators: Which metrics are written; all if there is none.
             best: The figure that decides, by its name, if it is the best so far.
         """
-        folders: dict[Path, dict[str, float]] = {self._log_dir: {"lr_epoch": logs.get("lr", 0.0)}}
+        lr = as_number(logs.get("lr")) or 0.0
+        folders: dict[Path, dict[str, float]] = {self._log_dir: {"lr_epoch": lr}}
         for phase in PHASES:
             for test_set, figures in metrics_by_set(logs.get(phase)).items():
-                for name in indicators:
+                for name in indicators or figures:
                     if name in figures:
                         tag = f"{phase}_{name}_epoch"
                         for place, value in self._placed(tag, test_set, figures[name]):
@@ -100,12 +103,13 @@ class Board:
             folder.close()
 
     def _placed(self, tag: str, test_set: str, value: Any) -> list[tuple[Path, float]]:
-        """Return a figure, or each part of it, with its folder."""
-        folder = self._log_dir / tag / test_set if test_set else self._log_dir
+        """Return a metric, or each part of it, with its folder; nothing that is no number."""
+        folder = self._log_dir / _folder_name(f"{tag}/{test_set}") if test_set else self._log_dir
         if not isinstance(value, Mapping):
-            return [(folder, value)]
-        folder = folder if test_set else folder / tag
-        return [(folder / part, one) for part, one in value.items()]
+            number = as_number(value)
+            return [] if number is None else [(folder, number)]
+        folder = folder if test_set else folder / _folder_name(tag)
+        return [(folder / _folder_name(part), one) for part, one in flat_numbers(value).items()]
 
     @property
     def _epochs(self) -> EventFolder:
@@ -115,3 +119,8 @@ class Board:
         if path not in self._folders:
             self._folders[path] = EventFolder(path, self._first_epoch)
         return self._folders[path]
+
+
+def _folder_name(name: str) -> str:
+    """Return a metric's name as a path that leads nowhere else."""
+    return "/".join(one for one in name.split("/") if one.strip(". ")) or "_"

@@ -23,13 +23,16 @@ def add_default_callbacks(
 ) -> list[Base]:
     """Return the callbacks with those that ``config`` or the model need, before ModelCheckpoint.
 
-    A kind of callback that the user already gave is not added.
+    Those that change weights come first of all, so that whoever else hears of an update, such as
+    ``EMA``, sees the weights as they stay. A kind of callback that the user already gave is not
+    added.
     """
     wanted: list[Base] = []
+    changing: list[Base] = []
     if structure_of(model).get("zeros"):
-        wanted.append(KeepZeros())
+        changing.append(KeepZeros())
     if config.slim_lambda is not None:
-        wanted.append(Slim(config.slim_lambda))
+        changing.append(Slim(config.slim_lambda))
     if config.ema_decay is not None:
         wanted.append(EMA(config.ema_decay))
     if config.early_stop is not None:
@@ -38,7 +41,10 @@ def add_default_callbacks(
         wanted.append(TimeLimit(config.max_minutes))
     if config.profile_steps:
         wanted.append(Profiler(config.profile_steps))
-    missing = [one for one in wanted if not any(isinstance(own, type(one)) for own in callbacks)]
+
+    def missing(ones: list[Base]) -> list[Base]:
+        return [one for one in ones if not any(isinstance(own, type(one)) for own in callbacks)]
+
     is_saver = [isinstance(one, ModelCheckpoint) for one in callbacks]
     place = is_saver.index(True) if any(is_saver) else len(callbacks)
-    return [*callbacks[:place], *missing, *callbacks[place:]]
+    return [*missing(changing), *callbacks[:place], *missing(wanted), *callbacks[place:]]

@@ -14,9 +14,10 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.models.structure import network_of
 from basetrainer.utils.config_dict import get
+from basetrainer.utils.monitor import Monitor
 
 
-def describe(engine: Engine, weights: Path, epoch: int, indicator: str, figure: float) -> Sidecar:
+def describe(engine: Engine, weights: Path, epoch: int, monitor: Monitor, figure: float) -> Sidecar:
     """Return the sidecar of a file of weights that was just written.
 
     The classes are those of the training data, of the setting ``class_name`` or of a recorder;
@@ -30,8 +31,9 @@ def describe(engine: Engine, weights: Path, epoch: int, indicator: str, figure: 
     return Sidecar(
         weights=weights.name,
         epoch=epoch,
-        indicator=indicator,
+        indicator=monitor.indicator,
         figure=figure,
+        mode=monitor.mode,
         are_averaged=isinstance(getattr(engine.test_weights, "__self__", None), EMA),
         net=net,
         class_names=_class_names(engine),

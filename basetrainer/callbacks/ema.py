@@ -50,7 +50,6 @@ class EMA(Callback):
         self._statistics: list[tuple[str, nn.Module, str]] = []
         self._pairs: tuple[list[Tensor], list[Tensor]] = ([], [])  # averages, weights
         self._num_paired = -1  # parameters that required a gradient; -1: pair anew
-        self._seen_update = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start from the weights as they are, and offer the average to the engine."""
@@ -62,19 +61,16 @@ class EMA(Callback):
         for name, value in self._weights().items():
             known = self._average.get(name, value)
             self._average[name] = known.to(value.device, copy=known is value)
-        self._seen_update = engine.position.update
         engine.test_weights = self.swapped_in
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Pair averages and weights, as they are now, for the epoch's updates."""
         self._num_paired = -1
 
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Take the weights in, if an optimizer step changed them."""
-        engine = self.engine
-        if engine is None or engine.position.update == self._seen_update:
+    def on_optimizer_step(self, update: int, logs: Logs | None = None) -> None:
+        """Take the weights in."""
+        if self.engine is None:
             return
-        self._seen_update = engine.position.update
         self._take_in()
 
     @torch.no_grad()

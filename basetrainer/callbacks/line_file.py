@@ -8,6 +8,8 @@ from collections.abc import Callable
 from io import RawIOBase
 from pathlib import Path
 
+from basetrainer.utils.file_utils import write_atomically
+
 logger = logging.getLogger(__name__)
 
 
@@ -25,27 +27,55 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._held: list[bytes] = []
+        self._whole: bytes | None = None  # what is to stand in place of the file
+        self._is_told = False
         self._keep(lambda line: line.endswith(b"\n"))
 
     def append(self, line: str) -> None:
         """Add one line, whose end is already there."""
         self._held.append(line.encode())
+        self._write()
+
+    def replace(self, text: str) -> None:
+        """Let the file, in one go, have other lines; those that waited for room are dropped."""
+        self._whole = text.encode()
+        self._held.clear()
+        self._write()
+
+    def text(self) -> str:
+        """Return what is in the file, lines that wait for room included; "" if there is none."""
+        whole = self._whole
+        if whole is None:
+            whole = self.path.read_bytes() if self.path.exists() else b""
+        return b"".join([whole, *self._held]).decode()
+
+    def _write(self) -> None:
         data = b"".join(self._held)
-        # Opened for each line, and without a buffer: nothing waits to be written.
         try:
-            with self.path.open("ab", buffering=0) as file:
-                size = file.tell()
-                try:
-                    _write_all(file, data)
-                except OSError:
-                    file.truncate(size)  # whole lines or none
-                    raise
+            if self._whole is not None:
+                whole = self._whole + data
+                write_atomically(self.path, lambda file: file.write(whole), len(whole))
+            else:
+                self._add(data)
         except OSError as error:
-            if len(self._held) == 1:
+            if not self._is_told:
                 reason = error.strerror or error
                 logger.warning("%s: %s; lines wait in memory for room", self.path, reason)
+            self._is_told = True
         else:
             self._held.clear()
+            self._whole, self._is_told = None, False
+
+    def _add(self, data: bytes) -> None:
+        """Write at the file's end: whole lines or none."""
+        # Opened for each line, and without a buffer: nothing waits to be written.
+        with self.path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                _write_all(file, data)
+            except OSError:
+                file.truncate(size)
+                raise
 
     def rewind(self, epoch: int, epoch_of: Callable[[bytes], int | None]) -> None:
         """Cut the last lines, as far as they tell of ``epoch`` or a later one.

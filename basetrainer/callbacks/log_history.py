@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basetrainer._logs import PHASES, Logs, metrics_by_set
+from basetrainer._epochs import epoch_number
+from basetrainer._logs import PHASES, Logs
+from basetrainer._metrics import NoNumbers
 from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.epoch_line import epoch_line, rounded
@@ -27,7 +29,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.progress import duration
 from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.file_utils import create_dir
-from basetrainer.utils.log import show_unless_heard
+from basetrainer.utils.log import as_logger, show_unless_heard
 from basetrainer.utils.monitor import Monitor, deciding_monitor
 
 
@@ -51,10 +53,11 @@ class LogHistory(Callback):
         log_freq: Steps between two lines within an epoch; 0 means none. The curves over the
             updates have a point every so many steps too, but no more often than ``cfg.log_freq``
             says, and one at the end of each epoch.
-        logger: By default the module's own logger; its lines are shown on the console where the
-            program has not set up logging.
-        indicators: Which figures go to the CSV and TensorBoard; by default all that the first
-            epoch has.
+        logger: Any object with ``info(text)``, such as a logger of Python's logging or loguru's.
+            By default the module's own; its lines are shown on the console where the program has
+            not set up logging.
+        indicators: Which metrics go to the CSV, to TensorBoard and, beside the monitored one, to
+            the line of an epoch; by default all that come.
         is_main_process: False keeps this process from writing; of several only rank 0 ever does.
         pictures: Whether pictures are drawn.
         graph: Whether TensorBoard gets the model's graph, traced with the first test batch.
@@ -67,7 +70,7 @@ class LogHistory(Callback):
         self,
         log_dir: str | os.PathLike[str],
         log_freq: int = 1,
-        logger: logging.Logger | None = None,
+        logger: Any = None,
         indicators: Sequence[str] | None = None,
         is_main_process: bool = True,
         *,
@@ -77,7 +80,7 @@ class LogHistory(Callback):
         super().__init__()
         self.log_dir = Path(log_dir)
         self.log_freq = log_freq
-        self.logger = logger or logging.getLogger(__name__)
+        self.logger = as_logger(logger, __name__)
         self.indicators = list(indicators or ())
         self.is_main_process = is_main_process and DistContext.current().is_main
         self._has_pictures = pictures
@@ -85,6 +88,7 @@ class LogHistory(Callback):
         self._board: Board | None = None
         self._curves: StepCurves | None = None
         self._csv: ResultsCsv | None = None
+        self._no_numbers = NoNumbers()
         self._jsonl: MetricsJsonl | None = None
         self._pictures: Pictures | None = None
         self._best: Monitor | None = None
@@ -154,18 +158,25 @@ class LogHistory(Callback):
             if logs.get(phase):
                 line = rounded(logs[phase])
                 self.logger.info("%s epoch:%03d,%s", phase, epoch, line, extra={"file_only": True})
+                self._no_numbers.look(logs[phase], f"logs[{phase!r}]", self.indicators)
         is_tested = self.has_figures(logs)
         best = self._best.note(logs, epoch) if self._best is not None and is_tested else {}
         seconds = time.monotonic() - self._epoch_start
-        num_epochs = self.engine.num_epochs if self.engine is not None else 0
-        self.logger.info("%s", epoch_line(epoch, num_epochs, logs, seconds, is_best=bool(best)))
+        line = epoch_line(
+            epoch,
+            self.engine.num_epochs if self.engine is not None else 0,
+            logs,
+            seconds,
+            is_best=bool(best),
+            indicators=self.indicators,
+            monitored=self._best.indicator if self._best is not None else "",
+        )
+        self.logger.info("%s", line)
         times = self.engine.run_clock.epoch if self.engine is not None else {}
         if times:
             self.logger.info("time epoch:%03d,%s", epoch, told(times), extra={"file_only": True})
-        self.indicators = self.indicators or _figure_names(logs)
-        if self._csv is None:
-            test_sets = _test_sets(self.engine)
-            self._csv = ResultsCsv(self.log_dir / "results.csv", self.indicators, test_sets)
+        if self._csv is None:  # hooks called by hand
+            self._csv = self._table(is_resumed=False)
         self._csv.append(epoch, logs)
         if self._jsonl is not None:
             row = {"time": times, **logs}
@@ -180,9 +191,9 @@ class LogHistory(Callback):
         """Tell where the time went, draw the run, and close the files."""
         engine = self.engine
         if self.is_main_process and engine is not None:
-            if self._best is not None and self._best.best_epoch is not None:
-                best = (self._best.indicator, rounded(self._best.best), self._best.best_epoch + 1)
-                self.logger.info("best %s %s, in epoch %d", *best)
+            if best := engine.best:
+                told_best = best.metric, rounded(best.value), epoch_number(best.epoch)
+                self.logger.info("best %s %s, in epoch %d", *told_best)
             seconds = engine.run_clock.measure_run(engine)
             self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
         if self._pictures is not None and self._csv is not None:
@@ -197,15 +208,11 @@ class LogHistory(Callback):
         """Return the columns and the best figure so far."""
         best = self._best
         return {
-            "indicators": list(self.indicators),
-            "best": {"indicator": best.indicator, "mode": best.mode, **best.state_dict()}
-            if best is not None
-            else None,
+            "best": best.state_dict() if best is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned; indicators that were given stay."""
-        self.indicators = self.indicators or list(state["indicators"])
+        """Take back what :meth:`state_dict` returned."""
         self._best_before = dict(state["best"] or {})
 
     def _find_monitor(self) -> Monitor | None:
@@ -214,7 +221,7 @@ class LogHistory(Callback):
             deciding_monitor(self.engine.callbacks if self.engine is not None else ())
         )
         before = self._best_before
-        if found and (before.get("indicator"), before.get("mode")) == (found.indicator, found.mode):
+        if found is not None and before and found.is_of(before):
             found.load_state_dict(before)
         return found
 
@@ -240,12 +247,17 @@ class LogHistory(Callback):
         self._board = Board(self.log_dir, position.epoch if rewinds else None, last_update)
         if engine.cfg is not None:
             self._board.add_settings(as_mapping(engine.cfg))
+        self._csv = self._table(is_resumed=goes_on)
         self._curves = StepCurves(self._board, engine, self.log_freq)
         if self._has_pictures:
             folder = run_folder(self.log_dir, engine.cfg)
             had_best = goes_on and self._best is not None and self._best.best is not None
             tell = self._board.add_pictures
             self._pictures = Pictures(self.log_dir, folder, tell, keeps_old=had_best)
+
+    def _table(self, *, is_resumed: bool) -> ResultsCsv:
+        path = self.log_dir / "results.csv"
+        return ResultsCsv(path, self.indicators, _test_sets(self.engine), is_resumed=is_resumed)
 
     def _close(self, *, has_failed: bool) -> None:
         self._curves = self._pictures = None
@@ -269,9 +281,3 @@ def _test_sets(engine: Engine | None) -> list[str]:
     """Return the names of the test sets, if there are several."""
     loader = engine.test_loader if engine is not None else None
     return list(loader) if isinstance(loader, Mapping) else []
-
-
-def _figure_names(logs: Logs) -> list[str]:
-    """Return the names of all figures, each once."""
-    figures = (one for phase in PHASES for one in metrics_by_set(logs.get(phase)).values())
-    return list(dict.fromkeys(name for metrics in figures for name in metrics))

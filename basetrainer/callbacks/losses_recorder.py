@@ -92,7 +92,8 @@ class LossesRecorder(Recorder):
     """Writes the mean loss into ``logs["train"|"test"][indicator]``.
 
     The mean is over samples, not over batches: a smaller last batch counts less. Several losses
-    (a dict, list or tuple) count by their sum.
+    (a dict, list or tuple) count by their sum; one that some batches lack is averaged over those
+    that have it. An evaluation without losses (``None``, ``{}``, ``()``) has no figure.
 
     Args:
         indicator: The figure's name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from basetrainer._logs import Logs
+from basetrainer._metrics import as_number
 from basetrainer.callbacks.line_file import LineFile
 
 
@@ -47,15 +49,17 @@ def _epoch_of(line: bytes) -> int | None:
 
 
 def plain(value: Any) -> Any:
-    """Return figures as what strict JSON has: finite numbers, text, lists, objects, null."""
+    """Return metrics as what strict JSON has: finite numbers, text, lists, objects, null."""
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
     if value is None or isinstance(value, (bool, int, str)):
         return value
+    number = as_number(value)
+    if number is not None:
+        return number if math.isfinite(number) else None
     if hasattr(value, "tolist"):  # a tensor or an array that a user's callback has put there
-        return plain((value.detach() if isinstance(value, Tensor) else value).tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        with contextlib.suppress(Exception):  # sparse, or whatever a user's object raises
+            return plain((value.detach() if isinstance(value, Tensor) else value).tolist())
     return str(value)

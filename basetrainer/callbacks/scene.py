@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from basetrainer._epochs import epoch_number
 from basetrainer.callbacks.samples import Samples, normalisation_of
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.plots.canvas import png
@@ -75,7 +76,7 @@ class Scene:
 
     def draw(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
         """Return PNG files by tag: the confusion matrices, and the test images."""
-        about = f"epoch {self.epoch}{', the best so far' if self.is_best else ''}"
+        about = f"epoch {epoch_number(self.epoch)}{', the best so far' if self.is_best else ''}"
         matrices, images = {}, {}
         for name, matrix in self.matrices.items():
             counts = matrix.numpy()

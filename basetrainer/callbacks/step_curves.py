@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from basetrainer._logs import Logs, Metrics
 from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.recorder import Recorder
@@ -22,7 +24,7 @@ class StepCurves:
 
     def __init__(self, board: Board, engine: Engine, log_freq: int) -> None:
         self._board = board
-        self._engine = engine
+        self._owner = weakref.ref(engine)  # a callback holds this
         frequencies = (log_freq, engine.config.log_freq)
         self._every = max(frequencies) if min(frequencies) > 0 else 0
         self._last_step = getattr(engine, "num_steps", 0) - 1  # -1: the length is not known
@@ -39,15 +41,18 @@ class StepCurves:
         every = self._every
         if not every or ((step + 1) % every and step != self._last_step):
             return
-        update = self._engine.position.update
+        engine = self._owner()
+        if engine is None:
+            return
+        update = engine.position.update
         if update == self._last_update:  # within a window of accumulation
             return
         self._last_update = update
         figures: Metrics = {}
-        for callback in self._engine.callbacks:
+        for callback in engine.callbacks:
             if isinstance(callback, Recorder):
                 figures.update(callback.recent())
         for name, value in ((logs or {}).get("train") or {}).items():
             figures.setdefault(name, value)  # what no recorder wrote
         wanted = {name: figures[name] for name in indicators or figures if name in figures}
-        self._board.add_step(update, wanted, self._engine.lr)
+        self._board.add_step(update, wanted, engine.lr)

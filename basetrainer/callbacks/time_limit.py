@@ -30,7 +30,7 @@ class TimeLimit(Callback):
         """Start the clock."""
         self._deadline = time.monotonic() + 60.0 * self.max_minutes
 
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_optimizer_step(self, update: int, logs: Logs | None = None) -> None:
         """Stop if time is up."""
         if time.monotonic() >= self._deadline and self.engine is not None:
             self.engine.stop(f"max_minutes: {self.max_minutes:g} are over", is_final=False)

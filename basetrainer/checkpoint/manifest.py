@@ -48,6 +48,9 @@ class Manifest:
     larger_is_better: bool = True
     """How to compare figures."""
 
+    metric: str = ""
+    """The name of the figure; "" in checkpoints that were written before it was noted."""
+
     structure: dict[str, Any] = field(default_factory=dict)
     """That of a pruned network; see :mod:`basetrainer.models.structure`."""
 
@@ -102,6 +105,11 @@ class Manifest:
                 raise CheckpointError(f"has an impossible entry {name!r}")
         return manifest
 
+    def is_comparable(self, other: Manifest) -> bool:
+        """Whether both figures are of the same metric, as far as is known, and in the same mode."""
+        is_same_metric = self.metric == other.metric or not (self.metric and other.metric)
+        return is_same_metric and self.larger_is_better == other.larger_is_better
+
     def _checks(self) -> Iterator[tuple[str, bool]]:
         """Yield whether each entry is of its type: who writes a hash can write anything."""
         numbers = self.position.values() if type(self.position) is dict else ()
@@ -114,6 +122,7 @@ class Manifest:
         for name in ("ended", "resumed_from"):
             yield name, type(getattr(self, name)) in (str, type(None))
         yield "larger_is_better", type(self.larger_is_better) is bool
+        yield "metric", type(self.metric) is str
         yield "written", type(self.written) is str
 
 

@@ -35,6 +35,12 @@ class Sidecar:
     figure: float
     """Its value."""
 
+    mode: str = ""
+    """Whether smaller (``min``) or larger (``max``) values are better."""
+
+    earlier: list[str] = field(default_factory=list)
+    """Best weights of earlier runs in the same folder, by the same figure, that are no worse."""
+
     are_averaged: bool = False
     """Whether they are an average (``ema_decay``), not the ones that were trained."""
 
@@ -63,6 +69,15 @@ class Sidecar:
         text = json.dumps(to_plain(dataclasses.asdict(self), {}), indent=2, ensure_ascii=False)
         write_or_warn(folder / NAME, f"{text}\n")
 
+    def comparable_in(self, folder: Path) -> list[str]:
+        """Return the weights that the sidecar in a folder names, if they go by the same figure."""
+        try:
+            found = self._load(folder / NAME)
+        except (CheckpointError, OSError):
+            return []
+        is_alike = (found.indicator, found.mode) == (self.indicator, self.mode)
+        return [found.weights, *found.earlier] if is_alike else []
+
     @classmethod
     def read(cls, run: Path) -> tuple[Sidecar, Path]:
         """Return the sidecar of a run, and the file of the weights.
@@ -82,6 +97,17 @@ class Sidecar:
                 f"run whose ModelCheckpoint had an indicator and found a best model."
             )
         try:
+            sidecar = cls._load(file)
+        except OSError as error:
+            raise CheckpointError(f"{file} is damaged: {error!r}.") from error
+        weights = file.parent / Path(sidecar.weights).name
+        if not weights.is_file():
+            raise CheckpointError(f"{file} names {weights.name}, which is gone.")
+        return sidecar, weights
+
+    @classmethod
+    def _load(cls, file: Path) -> Sidecar:
+        try:
             if file.stat().st_size > _MAX_BYTES:
                 raise CheckpointError(f"{file} is far too large for a sidecar.")
             values = json.loads(file.read_text(encoding="utf-8"))
@@ -91,9 +117,8 @@ class Sidecar:
                     f"update basetrainer."
                 )
             sidecar = cls(**values)
-            weights = file.parent / Path(sidecar.weights).name
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            for name in (sidecar.weights, *sidecar.earlier):
+                Path(name)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{file} is damaged: {error!r}.") from error
-        if not weights.is_file():
-            raise CheckpointError(f"{file} names {weights.name}, which is gone.")
-        return sidecar, weights
+        return sidecar

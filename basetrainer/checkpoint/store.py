@@ -22,7 +22,7 @@ from basetrainer.checkpoint.hashed_file import HashedFile
 from basetrainer.checkpoint.manifest import FileEntry, Manifest
 from basetrainer.checkpoint.tree import read_tree, size_of
 from basetrainer.errors import CheckpointError, StorageError
-from basetrainer.utils.file_utils import create_dir, link_or_copy
+from basetrainer.utils.file_utils import copy_atomically, create_dir
 from basetrainer.utils.posix import sync_folder
 from basetrainer.utils.run_folder import (
     MANIFEST,
@@ -68,7 +68,7 @@ class CheckpointStore:
         manifest: Manifest,
         *,
         in_background: bool = False,
-        links: Sequence[Path] = (),
+        copies: Sequence[Path] = (),
     ) -> None:
         """Write a checkpoint.
 
@@ -77,7 +77,7 @@ class CheckpointStore:
             manifest: What it is; its ``files`` and ``written`` are filled in here.
             in_background: Whether to return before it is written; nobody may change the tree's
                 tensors any more.
-            links: Files that become a hard link, or a copy, of the state.
+            copies: Files that become a copy of the state.
 
         Raises:
             StorageError: If it, or the one before, cannot be written; the older ones are as they
@@ -85,9 +85,9 @@ class CheckpointStore:
         """
         self.wait()
         if in_background:
-            self._pending = self._thread.submit(self._write_and_tidy, tree, manifest, links)
+            self._pending = self._thread.submit(self._write_and_tidy, tree, manifest, copies)
         else:
-            self._pending = self._thread.submit(self._tidy, self._write(tree, manifest, links))
+            self._pending = self._thread.submit(self._tidy, self._write(tree, manifest, copies))
 
     def wait(self) -> None:
         """Wait until the checkpoint that was written last is whole and verified.
@@ -158,10 +158,10 @@ class CheckpointStore:
                 path.rename(aside)
                 logger.info("%s is beyond the point to go on from; it is now %s", name, aside.name)
 
-    def _write_and_tidy(self, tree: Any, manifest: Manifest, links: Sequence[Path]) -> None:
-        self._tidy(self._write(tree, manifest, links))
+    def _write_and_tidy(self, tree: Any, manifest: Manifest, copies: Sequence[Path]) -> None:
+        self._tidy(self._write(tree, manifest, copies))
 
-    def _write(self, tree: Any, manifest: Manifest, links: Sequence[Path]) -> Path:
+    def _write(self, tree: Any, manifest: Manifest, copies: Sequence[Path]) -> Path:
         """Write a checkpoint and return its folder."""
         create_dir(self.folder)
         path = self._free_path(manifest.position["update"])
@@ -185,7 +185,7 @@ class CheckpointStore:
             if isinstance(error, OSError) and not isinstance(error, StorageError):
                 raise self._storage_error(needed, error.strerror or str(error)) from error
             raise
-        _link(path / STATE, links)
+        _copy(path / STATE, copies)
         return path
 
     def _tidy(self, path: Path) -> None:
@@ -219,18 +219,24 @@ class CheckpointStore:
             f"and keep_best, and start the run again: it goes on from the newest of them."
         )
 
-    def _remove_old(self) -> None:
-        """Remove the checkpoints that are neither among the newest nor among the best."""
-        paths = checkpoint_paths(self.folder)
-        kept = set(paths[: self._keep_last])
-        rated = []
+    def _best(self, paths: Sequence[Path]) -> list[Path]:
+        """Return the best checkpoints by the metric of the newest; others cannot be compared."""
+        rated: list[tuple[float, int, Path]] = []
+        newest: Manifest | None = None
         for path in paths:
             with contextlib.suppress(OSError, CheckpointError):
                 manifest = _read_manifest(path / MANIFEST)
                 if manifest.figure is not None:
-                    sign = -1.0 if manifest.larger_is_better else 1.0
-                    rated.append((sign * manifest.figure, manifest.position["update"], path))
-        kept.update(path for *_, path in sorted(rated)[: self._keep_best])
+                    newest = newest or manifest
+                    sign = -1.0 if newest.larger_is_better else 1.0
+                    if manifest.is_comparable(newest):
+                        rated.append((sign * manifest.figure, manifest.position["update"], path))
+        return [path for *_, path in sorted(rated)[: self._keep_best]]
+
+    def _remove_old(self) -> None:
+        """Remove the checkpoints that are neither among the newest nor among the best."""
+        paths = checkpoint_paths(self.folder)
+        kept = {*paths[: self._keep_last], *self._best(paths)}
         for path in set(paths) - kept:
             # Renamed first: a kill in the middle must not leave half a checkpoint under its name.
             trash = path.with_name(f"{_TRASH}{path.name}-{secrets.token_hex(4)}")
@@ -251,13 +257,13 @@ def _write_file(path: Path, tree: Any) -> FileEntry:
     return FileEntry(hashed.num_bytes, hashed.sha256)
 
 
-def _link(state: Path, links: Sequence[Path]) -> None:
-    for link in links:
+def _copy(state: Path, copies: Sequence[Path]) -> None:
+    for copy in copies:
         try:
-            link_or_copy(state, link)
+            copy_atomically(state, copy)
         except OSError as error:
             raise StorageError(
-                f"{link} cannot be written: {error.strerror or error}. The checkpoint that it "
+                f"{copy} cannot be written: {error.strerror or error}. The checkpoint that it "
                 f"would be a copy of, {state.parent}, is whole: the run goes on from it."
             ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from basetrainer._epochs import epoch_number
 from basetrainer.errors import ConfigError, MissingExtraError
 from basetrainer.utils.config_keys import as_float, as_int, check_key
 from basetrainer.utils.setup_config import get, load_config
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{error}\n\nepoch  first lr   last lr")
         for epoch in range(num_epochs):
             rates = curve[epoch * args.num_steps : (epoch + 1) * args.num_steps]
-            print(f"{epoch:5d}  {rates[0]:<9.4g}  {rates[-1]:<9.4g}")
+            print(f"{epoch_number(epoch):5d}  {rates[0]:<9.4g}  {rates[-1]:<9.4g}")
         return 0
     first, top, last = curve[0], max(curve), curve[-1]
     print(f"{path}: {num_epochs} epochs, from {first:.4g} over {top:.4g} to {last:.4g}")

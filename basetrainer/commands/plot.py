@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from basetrainer._epochs import epoch_number
 from basetrainer.plots.history import History, read_run
 
 
@@ -37,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
     path = save(draw_curves(runs), args.out)
     for one in runs:
         best = one.best()
-        told = f", best {one.indicator} {best[1]:.6g} in epoch {best[0]}" if best else ""
+        told = (
+            f", best {one.indicator} {best[1]:.6g} in epoch {epoch_number(best[0])}" if best else ""
+        )
         print(f"{one.name}: {len(one.rows)} epoch{'s' * (len(one.rows) > 1)}{told}")
     print(path)
     return 0

@@ -70,11 +70,12 @@ def shard(
 @contextmanager
 def unreduced(model: nn.Module) -> Iterator[None]:
     """Let forward passes inside be followed by backward passes that keep gradients to this rank."""
+    before = model.__dict__.get(_SKIPS, False)
     model.__dict__[_SKIPS] = True
     try:
         yield
     finally:
-        model.__dict__[_SKIPS] = False
+        model.__dict__[_SKIPS] = before
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from torch.nn.parameter import is_lazy
 
 from basetrainer._plain_values import Unwritable, decode, encode
 from basetrainer._torch_private import without_buffer_sync
+from basetrainer._wrappers import answering_to_module
+from basetrainer._wrappers import unwrap as unwrap  # the other door to it
 from basetrainer.distributed.context import DistContext
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.models.fresh import note_changes, regrow
@@ -52,9 +54,9 @@ def wrap(
             ``reshard_after_forward``, ...).
 
     Returns:
-        A module whose ``.module`` is the user's model. On one device it is the model itself,
-        with an alias to itself that is no registered submodule: keys stay as they are and a
-        call costs nothing.
+        A module whose ``.module`` is the user's model. On one device it is the model itself, and
+        ``.module`` an alias that is no registered submodule (a submodule of that name goes first):
+        keys stay as they are and a call costs nothing.
 
     Raises:
         ConfigError: If the strategy does not fit the run.
@@ -86,16 +88,7 @@ def wrap(
             )
             return DataParallel(model, device_ids=list(device_ids))
         logger.info("gpu_id: %s on a machine without GPUs: one CPU process.", list(device_ids))
-    model.__dict__["module"] = model
-    return model
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the user's model: the inverse of :func:`wrap`."""
-    if isinstance(model, (DataParallel, DistributedDataParallel)):
-        inner: nn.Module = model.module
-        return inner
-    return model
+    return answering_to_module(model)
 
 
 def is_sharded(model: nn.Module | None) -> bool:

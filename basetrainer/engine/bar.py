@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Reading:
         figures: Names and values.
         left: Time left of the pass.
         run: Time left of the run.
-        speed: Images per second.
+        speed: Samples per second.
         lr: The learning rate.
     """
 
@@ -54,7 +55,7 @@ class Reading:
             " ".join(self.figures),
             self.left and f"{self.left} left",
             self.run and f"run {self.run}",
-            self.speed and f"{self.speed} images/s",
+            self.speed and f"{self.speed} samples/s",
             "" if self.lr is None else f"lr {self.lr:.3g}",
         ]
         return [part for part in found if part]
@@ -63,8 +64,8 @@ class Reading:
         """Return the same where there is little room."""
         found = [
             " ".join(self.figures),
-            self.left and f"eta {self.left}{self.run and f'/{self.run}'}",
-            self.speed and f"{self.speed} img/s",
+            self.left and f"eta {self.left}{self.run and f' run {self.run}'}",
+            self.speed and f"{self.speed} samples/s",
             "" if self.lr is None else f"lr {self.lr:.3g}".replace("e-0", "e-"),
         ]
         return [part for part in found if part]
@@ -73,7 +74,8 @@ class Reading:
 def layout(reading: Reading, columns: int, *, is_ascii: bool = False) -> str:
     """Return the line for a terminal: in words and with a bar where there is room, else short.
 
-    Where even that is too long, whole parts are left out, the last ones first.
+    Where even that is too long ``samples/s`` becomes ``/s``, then whole parts are left out, the
+    last ones first.
 
     Args:
         reading: What is known.
@@ -96,6 +98,8 @@ def layout(reading: Reading, columns: int, *, is_ascii: bool = False) -> str:
             )
             if columns >= least
         ]
+    texts.append(" ".join([head, *parts]))
+    parts = [part.replace(" samples/s", "/s") for part in parts]
     texts += [" ".join([head, *parts[:number]]) for number in range(len(parts), -1, -1)]
     while _width(head) > columns:
         head = head[:-1]
@@ -124,8 +128,10 @@ def columns_of(stream: Any) -> int:
 
 
 def can_draw() -> bool:
-    """Whether a bar can be redrawn where this process writes to."""
-    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+    """Whether a bar can be redrawn here: on a terminal, or as a widget in a notebook."""
+    if _in_notebook():  # without widgets tqdm warns and leaves old lines: lines are better
+        return "ipywidgets" in sys.modules or importlib.util.find_spec("ipywidgets") is not None
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class Bar:

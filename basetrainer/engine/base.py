@@ -85,6 +85,7 @@ class Base:
             set_model, on_epoch_begin
             for each batch:
                 on_batch_begin, (run_step, backward, optimizer step),
+                on_optimizer_step (if the weights have changed),
                 on_train_summary, on_batch_end
             on_test_begin
             for each test batch: (run_step), on_test_summary
@@ -171,6 +172,20 @@ class Base:
         """Called after each training batch."""
 
     @hook
+    def on_optimizer_step(self, update: int, logs: Logs | None = None) -> None:
+        """Called each time the weights have changed.
+
+        An update is a batch, or a window of ``accumulate_steps`` batches, after which one or more
+        optimizers stepped; what ``on_nonfinite: skip`` or a gradient scaler leaves out is none.
+        It comes in any loop that trains by ``train_step`` or ``update``, or steps the optimizer
+        itself, whether or not that loop calls the other hooks of a batch.
+
+        Args:
+            update: Updates taken since the beginning of the run, this one included.
+            logs: The run's logs.
+        """
+
+    @hook
     def on_train_summary(
         self,
         inputs: Any,
@@ -226,12 +241,28 @@ class Base:
                 _check_signature(cls, name, value)
             elif name.startswith("on_") and callable(value):
                 _warn_misspelt(cls, name)
+            elif name.startswith("build_") and callable(value):
+                _warn_misspelt_builder(cls, name)
 
 
 def _warn_misspelt(cls: type, name: str) -> None:
     """Say so if a method's name is almost that of a hook and nobody else declared it."""
     meant = nearest(name, HOOKS, cutoff=0.7)
     if meant and not any(name in vars(parent) for parent in cls.__mro__[1:]):
+        warnings.warn(
+            f"{cls.__qualname__}.{name} is never called; did you mean {meant}?", stacklevel=4
+        )
+
+
+def _warn_misspelt_builder(cls: type, name: str) -> None:
+    """Say so if a method's name is almost that of a builder which the user has not written."""
+    inherited: dict[str, Any] = {}
+    for parent in reversed(cls.__mro__[1:]):
+        inherited |= {one: parent for one in vars(parent) if one.startswith("build_")}
+    meant = None if name in inherited else nearest(name, inherited, cutoff=0.9)
+    if meant is None or meant in vars(cls):
+        return
+    if inherited[meant].__module__.partition(".")[0] == __package__.partition(".")[0]:
         warnings.warn(
             f"{cls.__qualname__}.{name} is never called; did you mean {meant}?", stacklevel=4
         )

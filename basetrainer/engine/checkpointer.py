@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.run_lock import RunLock
@@ -27,12 +29,12 @@ from basetrainer.engine.run_parts import describe_parts
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
 from basetrainer.engine.state import check_state, collect
 from basetrainer.engine.test_sets import has_figures
-from basetrainer.errors import ConfigError, Preempted, StorageError
+from basetrainer.errors import ConfigError, Preempted, StorageError, UsageError
 from basetrainer.models.learned import learned_state
 from basetrainer.models.structure import structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
-from basetrainer.utils.monitor import deciding_monitor
+from basetrainer.utils.monitor import Monitor, deciding_monitor
 from basetrainer.utils.run_folder import CHECKPOINTS, EXIT
 
 if TYPE_CHECKING:
@@ -51,15 +53,13 @@ class Checkpointer:
     Attributes:
         folder: Of the run.
         store: The checkpoints.
-        links: Files that become a hard link, or a copy, of the state that an epoch's end saves.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         config = engine.config
         self.folder = folder
         self.store = CheckpointStore(folder / CHECKPOINTS, config.keep_last, config.keep_best)
-        self.links: list[Path] = []
-        self._engine = engine
+        self._owner = weakref.ref(engine)  # the engine holds this: no cycle keeps a model alive
         self._config = config
         self._signals = Signals()
         self._resumed_from: str | None = None
@@ -68,6 +68,13 @@ class Checkpointer:
         self._next_update: float = float("inf")
         self._next_time: float = float("inf")
         self._logs: Logs = {}
+
+    @property
+    def _engine(self) -> Engine:
+        engine = self._owner()
+        if engine is None:
+            raise UsageError("The engine of this checkpointer is gone.")
+        return engine
 
     @contextmanager
     def on_duty(self, logs: Logs) -> Iterator[Restored | None]:
@@ -108,13 +115,13 @@ class Checkpointer:
     def after_epoch(self, request: int, *, is_last: bool) -> None:
         """Save if it was asked for, is due, or nothing follows; then as :meth:`after_update`."""
         position = self._engine.position
-        is_due = self.links_at_end_of(position.epoch - 1) or position.update >= self._next_update
+        is_due = self.copies_at_end_of(position.epoch - 1) or position.update >= self._next_update
         if request > NOTHING or is_due or is_last:
             self.save(at_epoch_end=True)
         self.leave(request)
 
-    def links_at_end_of(self, epoch: int) -> bool:
-        """Whether ``links`` are made when this epoch, from 0, is over."""
+    def copies_at_end_of(self, epoch: int) -> bool:
+        """Whether callbacks get their copy of the state when this epoch, from 0, is over."""
         every = self._config.save_every_epochs
         return every is not None and (epoch + 1) % every == 0
 
@@ -143,7 +150,7 @@ class Checkpointer:
                 engine.position.update,
             )
             return
-        figure, larger_is_better = self._figure() if at_epoch_end else (None, True)
+        figure, monitor = self._figure() if at_epoch_end else (None, None)
         manifest = Manifest(
             position=engine.position.state_dict(),
             files={},
@@ -152,7 +159,8 @@ class Checkpointer:
             ),
             config=self._parts["config"],
             figure=figure,
-            larger_is_better=larger_is_better,
+            larger_is_better=monitor is None or monitor.mode == "max",
+            metric=monitor.indicator if monitor is not None else "",
             structure=structure_of(engine.model),
             ended=engine.requests.stop_reason if engine.requests.stop_is_final else None,
             resumed_from=self._resumed_from,
@@ -162,7 +170,7 @@ class Checkpointer:
             snapshot(tree) if in_background else tree,
             manifest,
             in_background=in_background,
-            links=self.links if at_epoch_end else (),
+            copies=self._copies() if at_epoch_end else (),
         )
 
     def leave(self, request: int) -> None:
@@ -179,12 +187,17 @@ class Checkpointer:
         name = self._signals.name or "a signal to another process"
         raise Preempted(f"{name}: the run goes on from {whence} when it is started again.")
 
-    def _figure(self) -> tuple[float | None, bool]:
-        """Return the figure that says which model is best, and whether larger is better."""
+    def _figure(self) -> tuple[float | None, Monitor | None]:
+        """Return the figure that says which model is best, and whose it is."""
         monitor = deciding_monitor(self._engine.callbacks)
         if monitor is None or not has_figures(self._logs, self._engine.test_loader):
-            return None, True
-        return monitor.read(self._logs), monitor.mode == "max"
+            return None, None
+        return monitor.read(self._logs), monitor
+
+    def _copies(self) -> list[Path]:
+        """Return the files that callbacks want to be a copy of the state, each once."""
+        wanted = (getattr(one, "state_copy", None) for one in self._engine.callbacks)
+        return list(dict.fromkeys(path for path in wanted if path is not None))
 
     def _prepare(self, lock: RunLock) -> None:
         create_dir(self.folder)
@@ -239,7 +252,7 @@ class Checkpointer:
         logger.info(
             "resume: from %s: epoch %d, batch %d, update %d",
             origin.path,
-            position.epoch,
+            epoch_number(position.epoch),
             position.step,
             position.update,
         )

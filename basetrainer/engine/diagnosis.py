@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from basetrainer.utils.torch_tools import evaluation_mode
 
 _TORCH = Path(torch.__file__).parent
 _OF_TORCH = (RuntimeError, IndexError, ValueError, TypeError)
+_FEW_PARTS = 4
+"""Up to how many parts of a batch each has its own place."""
+
 _UNEQUAL = "stack expects each tensor to be equal size"
 
 
@@ -64,11 +68,23 @@ def causes_of(error: BaseException, engine: Engine) -> Iterator[str]:
 
 
 def described(batch: Any) -> str:
-    """Return the shapes of a batch: ``[0] (4, 3) float32, [1] (4,) int64``."""
-    parts = []
+    """Return the shapes of a batch: ``[0] (4, 3) float32, [1] (4,) int64``.
+
+    Tensors of a list within it are said once, with their number; sizes that differ are ranges:
+    ``[0] 8 x (3, 64, 64) float32, [1]['boxes'] 8 x (0..2, 4) float32``.
+    """
+    few = isinstance(batch, (list, tuple)) and len(batch) <= _FEW_PARTS
+    index = re.compile(r"(?<!^)\[\d+\]" if few else r"\[\d+\]")
+    alike: dict[tuple[str, str, int], list[torch.Size]] = {}
     for place, tensor in tensors_of(_plain(batch)):
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        parts.append(f"{place} {tuple(tensor.shape)} {dtype}".strip())
+        kind = index.sub("", place), str(tensor.dtype).removeprefix("torch."), tensor.ndim
+        alike.setdefault(kind, []).append(tensor.shape)
+    parts = []
+    for (place, dtype, _), shapes in alike.items():
+        sizes = [(min(one), max(one)) for one in zip(*shapes, strict=True)]
+        dims = ", ".join(str(low) if low == high else f"{low}..{high}" for low, high in sizes)
+        count = f"{len(shapes)} x " if len(shapes) > 1 else ""
+        parts.append(f"{place} {count}({dims}{',' * (len(sizes) == 1)}) {dtype}".strip())
     return ", ".join(parts) or f"a {type(batch).__name__} without tensors"
 
 

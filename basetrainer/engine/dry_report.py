@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from basetrainer.engine.estimate import Estimate
 from basetrainer.errors import DryRunError
 
+logger = logging.getLogger(__name__)
 
-@dataclass
+
+@dataclass(repr=False)
 class DryRunReport:
-    """What a dry run did, and what it found; ``print(report)`` shows it as a table."""
+    """What a dry run did, and what it found; printed, and in a notebook, it is a table."""
 
     title: str
     """Whose it is."""
@@ -32,16 +34,17 @@ class DryRunReport:
     """How long the dry run took."""
 
     def checked(self) -> DryRunReport:
-        """Return the report if there is no problem in it.
+        """Log the table, and return the report if there is no problem in it.
 
         Raises:
             DryRunError: If there is one; the message has all of them.
         """
+        logger.info("%s", self)
         if self.problems:
             raise DryRunError("; ".join(one.rstrip(".") for one in self.problems) + ".")
         return self
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         count = f"{len(self.problems)} problems, {len(self.warnings)} warnings"
         rows = [f"dry run of {self.title}: {count}, {self.seconds:.1f} s"]
         rows += [f"  {name:<11} {text}" for name, text in self.lines.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from basetrainer.utils.run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
+
+_KEPT_MODEL = re.compile(r"model_\d{3,}(_.*)?\.pth")
 
 
 @dataclass
@@ -95,22 +98,23 @@ def _disk(engine: Engine, num_epochs: int, written: Path) -> int:
     """Scale what one epoch has written to a run."""
     config = engine.config
     kept = min(num_epochs, config.keep_last + config.keep_best) + 1  # the next one comes first
-    sizes = {file: file.stat().st_size for file in written.rglob("*") if file.is_file()}
-    total, seen = 0, set[int]()
-    for file, size in sizes.items():
-        if CHECKPOINTS in file.relative_to(written).parts[:-1]:
-            total += size * kept
-            seen.add(file.stat().st_ino)
-    num_models = max((_kept_models(one, num_epochs) for one in engine.callbacks), default=0)
-    for file, size in sizes.items():
-        if file.stat().st_ino in seen:  # a hard link to what is counted
+    total = weights = largest = 0
+    checkpoints = {path: 0 for path in written.rglob(f"{CHECKPOINTS}/*") if path.is_dir()}
+    for file in written.rglob("*"):
+        if not file.is_file():
             continue
-        if file.suffix == ".pth":
-            seen.add(file.stat().st_ino)
-            total += size * (2 + num_models)  # the best, the latest, and those that stay
-        elif CHECKPOINTS not in file.relative_to(written).parts[:-1]:
+        size = file.stat().st_size
+        if file.parent in checkpoints:
+            checkpoints[file.parent] += size
+        elif file.suffix != ".pth":
             total += size * (1 if file.suffix == ".png" else num_epochs)
-    return total
+        elif not _KEPT_MODEL.fullmatch(file.name):
+            total += size  # of the best, the latest, the state there is one each
+            largest = max(largest, size)
+            weights = max(weights, size if file.name != "model_optimizer.pth" else 0)
+    num_models = sum(_kept_models(one, num_epochs) for one in engine.callbacks)
+    total += kept * max(checkpoints.values(), default=0)
+    return total + weights * num_models + largest  # the next one comes first
 
 
 def _kept_models(callback: object, num_epochs: int) -> int:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.base import Base, hears
@@ -28,6 +29,7 @@ for each epoch:
     for each batch:
         on_batch_begin
         train_step
+        on_optimizer_step
         on_train_summary
         on_batch_end
     for each test set:
@@ -118,7 +120,7 @@ def _curve(trainer: EngineTrainer, callback: Base, lr_at: Callable[[int], float]
     last = trainer.num_epochs - 1
     warm = int(getattr(callback, "num_warn_up", 0))
     epochs = sorted({0, min(warm, last), last // 4, last // 2, 3 * last // 4, last})
-    return ", ".join(f"{lr_at(epoch):.4g} in epoch {epoch}" for epoch in epochs)
+    return ", ".join(f"{lr_at(epoch):.4g} in epoch {epoch_number(epoch)}" for epoch in epochs)
 
 
 def _hooks(trainer: EngineTrainer) -> Iterator[str]:

@@ -9,6 +9,7 @@ from torch import nn
 from basetrainer.distributed.strategy import load_full_state, own_state
 from basetrainer.engine.model_fit import check_model
 from basetrainer.errors import CheckpointError
+from basetrainer.models.finetune import named_like
 from basetrainer.models.structure import structure_in, structure_of
 from basetrainer.utils.torch_tools import load_state_dict, unwrap_state
 
@@ -26,6 +27,7 @@ def load_weights(model: nn.Module, checkpoint: Any) -> None:
     """
     is_state = isinstance(checkpoint, dict)
     state = unwrap_state(checkpoint) if is_state else load_state_dict(checkpoint)
+    state = named_like(own_state(model), state)
     source = "The given state" if is_state else str(checkpoint)
     try:
         load_full_state(model, state)

@@ -14,7 +14,12 @@ from basetrainer.errors import UsageError
 
 
 def named_losses(losses: Any) -> Iterable[tuple[str, Any]]:
-    """Return each loss with its name: its key in a dict, its place in a list, or ``loss``."""
+    """Return each loss with its name: its key in a dict, its place in a list, or ``loss``.
+
+    None is no loss.
+    """
+    if losses is None:
+        return ()
     if isinstance(losses, Tensor):
         return (("loss", losses),)
     if isinstance(losses, dict):
@@ -22,14 +27,27 @@ def named_losses(losses: Any) -> Iterable[tuple[str, Any]]:
     return ((str(place), value) for place, value in enumerate(losses))
 
 
+def has_losses(losses: Any) -> bool:
+    """Whether there is a loss; an evaluation may have none: None, ``{}``, ``[]`` or ``()``."""
+    return losses is not None and (isinstance(losses, Tensor) or len(losses) > 0)
+
+
 def total_loss(losses: Any) -> Tensor:
     """Return the sum that is minimised.
 
     Args:
         losses: A scalar tensor, or a dict, list or tuple of them.
+
+    Raises:
+        UsageError: If there is none.
     """
     if isinstance(losses, Tensor):
         return losses
+    if not has_losses(losses):
+        raise UsageError(
+            f"There is no loss to minimise: train_step got {losses!r}. Only an evaluation may "
+            f"return no loss; leave out such a batch in the loader."
+        )
     values = losses.values() if isinstance(losses, dict) else losses
     total: Tensor = functools.reduce(operator.add, values)
     return total

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from basetrainer._epochs import epoch_number
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.losses import named_losses
 from basetrainer.errors import NonFiniteError
@@ -47,6 +48,8 @@ class NonFiniteGuard:
 
     def watch(self, losses: Any, count: float | Tensor, epoch: int, step: int) -> None:
         """Hold one step's losses; one averaged over nothing (count 0) may be NaN."""
+        if isinstance(count, Tensor):
+            count = count.detach().clone()  # the caller may use it again
         place, held = (epoch, step, count), None
         for name, value in named_losses(losses):
             held = self._held.get(name)
@@ -73,9 +76,9 @@ class NonFiniteGuard:
         (epoch, step, name, value), rank = min(found, key=lambda one: one[0][:2])
         where = f" on rank {rank}" if context.world_size > 1 else ""
         raise NonFiniteError(
-            f"The loss {name!r} became {value} at epoch {epoch}, step {step}{where}. Nothing was "
-            f"saved since. A smaller lr, clip_grad_norm, or a look at that batch helps; "
-            f"on_nonfinite: skip leaves such updates out."
+            f"The loss {name!r} became {value} at epoch {epoch_number(epoch)}, step {step}{where}. "
+            f"Nothing was saved since. A smaller lr, clip_grad_norm, or a look at that batch "
+            f"helps; on_nonfinite: skip leaves such updates out."
         )
 
     def _first_bad(self) -> Bad | None:

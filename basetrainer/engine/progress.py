@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from basetrainer._logs import Logs, Phase, find_metric
+from basetrainer._logs import Logs, Phase
+from basetrainer._metrics import flat_numbers, total_of
 from basetrainer.data.placed import length
 from basetrainer.engine.bar import Bar, Reading, can_draw
 from basetrainer.utils.monitor import deciding_monitor
@@ -46,27 +47,30 @@ class Progress:
         self._epoch_begin = 0.0
         self._epoch_seconds: float | None = None  # of the last whole epoch, evaluation included
 
-    def watch(self, loader: Iterable[Any], title: str, engine: Engine) -> Iterator[Any]:
+    def watch(
+        self, loader: Iterable[Any], title: str, engine: Engine, phase: Phase | None
+    ) -> Iterator[Any]:
         """Yield the loader's batches and show how far it is.
 
         Args:
             loader: Any iterable; without a length there is no remaining time.
-            title: What stands before the bar; its first word tells the phase.
+            title: What stands before the bar.
             engine: Who trains.
+            phase: Whose figures and times these are; None shows none.
         """
         clock = self._clock
         begin = clock()
         # A run that goes on in the middle of an epoch has some of its batches behind it.
-        done = engine.position.step if _phase(title) == "train" else 0
-        self._note_epoch(title, -1 if done else engine.epoch, begin)
-        shown = _Pass(title, length(loader), begin, engine, done)
+        done = engine.position.step if phase == "train" else 0
+        if phase == "train":
+            self._note_epoch(-1 if done else engine.epoch, begin)
+        shown = _Pass(title, length(loader), begin, engine, done, phase)
         has_bar = engine.progress and can_draw()
         due = self._next_draw if has_bar else begin + SECONDS_BETWEEN_LINES
         try:
             if has_bar and begin >= due:  # visible while the first batch is being loaded
                 due = self._draw(shown, begin)
-            batches = engine.run_clock.waits(loader) if shown.phase == "train" else loader
-            for number, batch in enumerate(batches, done + 1):
+            for number, batch in enumerate(loader, done + 1):
                 yield batch
                 now = clock()
                 if now >= due:
@@ -81,12 +85,11 @@ class Progress:
         if bar is not None:
             bar.close()
 
-    def _note_epoch(self, title: str, epoch: int, now: float) -> None:
+    def _note_epoch(self, epoch: int, now: float) -> None:
         """Measure whole epochs, from one training pass to the next; -1 is a part of one."""
-        if _phase(title) == "train":
-            if epoch == self._epoch + 1 and self._epoch >= 0:
-                self._epoch_seconds = now - self._epoch_begin
-            self._epoch, self._epoch_begin = epoch, now
+        if epoch == self._epoch + 1 and self._epoch >= 0:
+            self._epoch_seconds = now - self._epoch_begin
+        self._epoch, self._epoch_begin = epoch, now
 
     def _draw(self, shown: _Pass, now: float) -> float:
         """Redraw the bar, and return when to do so next."""
@@ -109,12 +112,20 @@ class Progress:
 class _Pass:
     """How far one pass is, and how fast."""
 
-    def __init__(self, title: str, total: int, now: float, engine: Engine, done: int) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        now: float,
+        engine: Engine,
+        done: int,
+        phase: Phase | None,
+    ) -> None:
         self.title = title
         self.total = total
         self.number = done
         self._engine = engine
-        self.phase = _phase(title)
+        self.phase = phase
         self._then = now
         self._rate = 0.0  # batches per second
         self._batch_size = 0
@@ -125,11 +136,11 @@ class _Pass:
         # The last few redraws count most: loaders warm up, and machines get busy.
         self._rate = 0.3 * rate + 0.7 * self._rate if self._rate else rate
         self.number, self._then = number, now
-        self._batch_size = batch_size(batch)
+        self._batch_size = batch_size(batch, strict=False)
 
     def read(self, logs: Logs | None, epoch_seconds: float | None) -> Reading:
         """Return what is known: figures, remaining time, speed and lr."""
-        images = self._rate * self._batch_size * self._engine.context.world_size
+        samples = self._rate * self._batch_size * self._engine.context.world_size
         left, run = self._remaining(epoch_seconds) if self._rate and self.total else ("", "")
         return Reading(
             self.title,
@@ -138,7 +149,7 @@ class _Pass:
             tuple(self._figures(logs)),
             left,
             run,
-            f"{images:.0f}" if self._rate else "",
+            f"{samples:.0f}" if self._rate else "",
             self._engine.lr if self.phase == "train" else None,
         )
 
@@ -149,11 +160,15 @@ class _Pass:
         metrics = (logs or {}).get(self.phase) or {}
         names = list(metrics)
         losses = [name for name in names if "loss" in name.lower()] or names
-        others = [
-            name for name in (_main_metric(self._engine), *names) if name and name not in losses
-        ]
+        main = _main_metric(self._engine)
+        if main.partition("/")[0] == self._engine.test_set:
+            main = main.partition("/")[2]
+        others = [name for name in (main, *names) if name and name not in losses]
         for name in (*losses[:1], *others[:1]):
-            value = find_metric({self.phase: metrics}, name)
+            value = total_of(name, metrics.get(name))
+            if value is None:  # one class of a dict of metrics, or that of one test set
+                parts = flat_numbers(metrics).items()
+                value = next((one for key, one in parts if f"/{key}".endswith(f"/{name}")), None)
             if value is not None:
                 yield f"{name} {value:.4g}"
 
@@ -172,11 +187,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _phase(title: str) -> Phase | None:
-    word = title.split(maxsplit=1)[0].lower() if title.strip() else ""
-    return "train" if word == "train" else "test" if word == "test" else None
 
 
 def _main_metric(engine: Engine) -> str:

@@ -51,6 +51,7 @@ class Signals:
             # None: a handler that was not set from Python; it cannot be set from here again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before.clear()
+        self.request, self.name = NOTHING, ""  # what was asked of this run is asked of no other
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name

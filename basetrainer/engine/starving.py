@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
+from basetrainer._epochs import epoch_number
 from basetrainer.utils.posix import num_cores
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class StarvedStep:
                 "the loader starves the step: %.0f%% of the training time of epoch %d was spent "
                 "waiting for data. %s",
                 100 * share,
-                engine.epoch,
+                epoch_number(engine.epoch),
                 advice(engine.train_loader, clock, cores),
             )
 

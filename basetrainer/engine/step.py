@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -11,22 +13,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from basetrainer.data.mover import Mover
-from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import no_sync
-from basetrainer.engine.base import Base
-from basetrainer.engine.config import EngineConfig
-from basetrainer.engine.losses import check_step, total_loss
+from basetrainer.engine.losses import check_step, has_losses, total_loss
 from basetrainer.engine.nonfinite import NonFiniteGuard
-from basetrainer.engine.position import Position
-from basetrainer.engine.precision import effective
-from basetrainer.engine.updater import Updater
+from basetrainer.engine.updating import Updating
 from basetrainer.errors import UsageError
 from basetrainer.utils.torch_tools import batch_size
 
 _NOTHING = nullcontext()
 
 
-class Step(Base):
+class Step(Updating):
     """One training step, in parts that a subclass may replace; knows no epoch and no loader.
 
     Args:
@@ -34,32 +31,32 @@ class Step(Base):
     """
 
     def __init__(self, cfg: Any = None) -> None:
-        super().__init__()
-        self.cfg = cfg
-        self.config = EngineConfig.from_cfg(cfg)
-        self.context = DistContext.current(self.config.gpu_id)
-        self.config = effective(self.config, self.context.device)
-        self.position = Position()
+        super().__init__(cfg)
         self.epoch = 0
-        self.model: Any = None  # an nn.Module; Any, so that trainer.model.module type-checks
         self.criterion: Any = None
-        self.optimizer: Any = None  # an Optimizer, or a dict, list or tuple of them
         self.device = self.context.device
         self.inputs: Any = None  # the running batch
-        self._window_ends = True  # whether an optimizer step follows the running batch
-        self._nominal_count = 1.0
         self._fillers: Callable[[int, int], bool] | None = None
-        self._counted = (-1, 0)  # the step and the losses that _step_count is of
+        self._is_stepping = False  # whether train_step is running
+        self._is_given = False  # whether the running batch is counted by who handed it out
+        self._counted: Any = None  # the losses that _step_count is of
         self._step_count: float | Tensor = 0.0
-        self._updaters: dict[int, Updater] = {}
         watches = self.config.on_nonfinite == "raise"
         self.guard = NonFiniteGuard(self.context) if watches else None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = inspect.getattr_static(cls, "train_step")
+        if inspect.isfunction(own) and not hasattr(own, "_is_whole_step"):
+            cls.train_step = _whole_step(own, has_context=False)  # type: ignore[method-assign]
 
     def train_step(self, inputs: Any) -> tuple[Any, Any]:
         """Learn from one batch: forward, backward and, at a window's end, the optimizer's step.
 
         Override it for several optimizers: compute a loss, call :meth:`update` with it and its
-        optimizer, compute the next one. Mixed precision, accumulation and clipping go along.
+        optimizer, compute the next one. Mixed precision, accumulation and clipping go along: an
+        override runs in :meth:`forward_context`, the backward passes of :meth:`update` outside of
+        its autocast.
 
         Args:
             inputs: A batch, on the device.
@@ -73,8 +70,7 @@ class Step(Base):
             check_step(returned)
         outputs, losses = returned
         self._step_count = self.loss_count(inputs, outputs, losses)
-        # These losses live until the last hook of the step, so that their id is theirs alone.
-        self._counted = self.position.step, id(losses)
+        self._counted = losses
         self.update(losses, self._step_count)
         return outputs, losses
 
@@ -101,16 +97,18 @@ class Step(Base):
         """Over how many things the losses of this batch were averaged.
 
         By default the samples of the batch. Override it where that is not so, for example for a
-        loss over the pixels that are not masked: return their number (a scalar tensor is read on
-        the host). Accumulation, several ranks and the recorders weigh by it; losses averaged over
-        0 things, which are NaN, are left out.
+        loss over the pixels that are not masked: return their number. A scalar tensor stays on its
+        device (but with ``strategy: fsdp2``). Accumulation, several ranks and the recorders weigh
+        by it; losses averaged over 0 things, which are NaN, are left out.
         """
         return batch_size(inputs)
 
     def count_of(self, inputs: Any, outputs: Any, losses: Any) -> float | Tensor:
         """Return what :meth:`loss_count` says of a batch, asked once for each training step."""
-        if self._counted == (self.position.step, id(losses)):
+        if losses is self._counted and losses is not None:
             return self._step_count
+        if not has_losses(losses):
+            return batch_size(inputs)
         return self.loss_count(inputs, outputs, losses)
 
     def update(
@@ -131,15 +129,33 @@ class Step(Base):
         Raises:
             UsageError: If there are several optimizers and none is named.
         """
-        count = float(batch_size(self.inputs) if count is None else count)
+        if count is None:
+            count = batch_size(self.inputs)
         if self._fillers is not None and self.fills_in:
             count = 0.0
         if self.guard is not None:
             self.guard.watch(losses, count, self.epoch, self.position.step)
         updater = self._updater(self.optimizer if optimizer is None else optimizer)
-        updater.backward(total_loss(losses), count, only_own=optimizer is not None)
+        total, only_own = total_loss(losses), optimizer is not None
+        if self.config.amp is None or not torch.is_autocast_enabled(self.device.type):
+            updater.backward(total, count, only_own=only_own)
+        else:
+            with torch.autocast(self.device.type, enabled=False):
+                updater.backward(total, count, only_own=only_own)
+        self._is_trained = True
         if self._window_ends:
-            updater.step()
+            if not updater.step():
+                self._is_left_out = True
+            if self.config.amp is not None:
+                torch.clear_autocast_cache()  # weights that it holds in half have changed
+        # Several optimizers are counted together: when train_step, or the batch, is done.
+        if not self._is_stepping and not self._has_several:
+            self._note_step()
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether ``position.step`` is the number of the batch that is being trained on."""
+        return self._is_given
 
     @property
     def fills_in(self) -> bool:
@@ -189,30 +205,6 @@ class Step(Base):
         self._mover = Mover(self._device, channels_last=self.config.channels_last)
         self._stays_here = self._device.type == "cpu" and not self.config.channels_last
 
-    @property
-    def accumulate_steps(self) -> int:
-        """Micro-batches per optimizer step, as configured."""
-        return self.config.accumulate_steps
-
-    @property
-    def optimizers(self) -> list[Optimizer]:
-        """The optimizer, or all of them."""
-        if self.optimizer is None:
-            return []
-        if isinstance(self.optimizer, dict):
-            return list(self.optimizer.values())
-        return (
-            list(self.optimizer) if isinstance(self.optimizer, (list, tuple)) else [self.optimizer]
-        )
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the first parameter group of the (first) optimizer."""
-        optimizer = self.optimizer
-        if not hasattr(optimizer, "param_groups"):
-            optimizer = next(iter(self.optimizers), None)
-        return float(optimizer.param_groups[0]["lr"]) if optimizer is not None else 0.0
-
     def check_finite(self) -> None:
         """Read the losses held since the last log point; called before anything is saved.
 
@@ -224,49 +216,55 @@ class Step(Base):
         if self.guard is not None:
             self.guard.check()
 
-    def updater_states(self) -> list[dict[str, Any]]:
-        """Return the state of what steps each optimizer: its gradient scaler, updates left out."""
-        return [self._updater(optimizer).state_dict() for optimizer in self.optimizers]
+    def _note_step(self) -> None:
+        """Count the update of a step that is done."""
+        if not self._is_given:
+            self._train_elsewhere()
+        self._logs["lr"] = self.lr  # a schedule that hears of the update writes the next one
+        self._note_update()
 
-    def load_updater_states(self, states: list[dict[str, Any]]) -> None:
-        """Take back what :meth:`updater_states` returned."""
-        for optimizer, state in zip(self.optimizers, states, strict=True):
-            self._updater(optimizer).load_state_dict(state)
-
-    @property
-    def _has_several(self) -> bool:
-        """Whether optimizers come in a structure; who synchronises gradients hangs on it."""
-        return isinstance(self.optimizer, (dict, list, tuple))
+    def _train_elsewhere(self) -> None:
+        """Hear of a step whose batch did not come from the epoch's dataset."""
 
     def _abandon_step(self) -> None:
         """Forget what an earlier run left half done."""
-        for updater in self._updaters.values():
-            updater.abandon_window()
-        self._window_ends = True
+        self._abandon_updates()
+        self._is_stepping, self._is_given, self._counted = False, False, None
         if self.guard is not None:
             self.guard = NonFiniteGuard(self.context)
-
-    def _updater(self, optimizer: Optimizer) -> Updater:
-        """Return the optimizer's updater, made at its first use."""
-        updater = self._updaters.get(id(optimizer))
-        if updater is None:
-            if optimizer is self.optimizer and self._has_several:
-                raise UsageError(
-                    f"There are several optimizers (a {type(optimizer).__name__}). Override "
-                    f"train_step(self, inputs), and call self.update(loss, optimizer=...) for each."
-                )
-            updater = Updater(
-                optimizer,
-                self.config,
-                self.context,
-                self.model,
-                self._nominal_count,
-                is_one_of_several=self._has_several,
-            )
-            self._updaters[id(optimizer)] = updater
-        return updater
 
     @contextmanager
     def _unsynchronised(self) -> Iterator[None]:
         with no_sync(self.model), self.precision():
             yield
+
+
+def _whole_step(train_step: Callable[..., Any], *, has_context: bool) -> Callable[..., Any]:
+    """Let a ``train_step``, and an override of it, count its update when it is done.
+
+    Args:
+        train_step: The method.
+        has_context: Whether it enters the context of its forward pass itself.
+    """
+
+    @functools.wraps(train_step)
+    def whole(self: Step, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._is_stepping:  # called by an override
+            return train_step(self, inputs, *args, **kwargs)
+        self._is_stepping, self.inputs = True, inputs
+        try:
+            if has_context:
+                returned = train_step(self, inputs, *args, **kwargs)
+            else:
+                with self.forward_context():
+                    returned = train_step(self, inputs, *args, **kwargs)
+        finally:
+            self._is_stepping = False
+        self._note_step()
+        return returned
+
+    whole._is_whole_step = True  # type: ignore[attr-defined]
+    return whole
+
+
+Step.train_step = _whole_step(Step.train_step, has_context=True)  # type: ignore[method-assign]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 from torch.optim import Optimizer
 
 from basetrainer._torch_private import has_step_hooks, is_profiled, unwrapped_step
@@ -20,10 +23,27 @@ class Stepper:
 
     Args:
         optimizer: The optimizer to step.
+
+    Attributes:
+        has_stepped: Whether the optimizer was stepped, by whomever, since this was set to False.
+        hears: Whether steps that others take are seen, too: those of a gradient scaler, or of a
+            loop that calls ``optimizer.step()``.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
+        self.has_stepped = False
+        self.hears = callable(getattr(optimizer, "register_step_post_hook", None))
+        if self.hears:
+            me = weakref.ref(self)  # the optimizer keeps its hooks: no cycle
+
+            def note(*_: Any) -> None:
+                stepper = me()
+                if stepper is not None:
+                    stepper.has_stepped = True
+
+            handle = optimizer.register_step_post_hook(note)
+            weakref.finalize(self, handle.remove).atexit = False
         self._step = getattr(type(optimizer), "step", None)
         self._unwrapped = unwrapped_step(self._step)
 
@@ -34,6 +54,7 @@ class Stepper:
             self.optimizer.step()
         else:
             unwrapped(self.optimizer)
+        self.has_stepped = True
 
     def drop_gradients(self) -> None:
         """Set the gradients to None, as ``optimizer.zero_grad()`` does."""
@@ -52,6 +73,6 @@ class Stepper:
         return (
             "step" in vars(optimizer)  # torch's schedulers replace it, to count
             or type(optimizer).step is not self._step
-            or has_step_hooks(optimizer)
+            or has_step_hooks(optimizer, own=self.hears)  # its own needs no call
             or is_profiled()
         )

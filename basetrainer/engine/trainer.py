@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,21 +12,18 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from basetrainer._logs import Logs, Metrics
-from basetrainer.data.loader import build_dataloader, is_dealt, is_shuffled, seed_loader
+from basetrainer.data.loader import build_dataloader, seed_loader
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
     build_model_parallel,
     check_precision,
     choosing,
-    undivided,
     unwrap,
 )
 from basetrainer.engine import checks
 from basetrainer.engine.base import Base
-from basetrainer.engine.engine import Engine
-from basetrainer.engine.load_weights import load_weights
 from basetrainer.engine.precision import speed_line
+from basetrainer.engine.prediction import Prediction
 from basetrainer.engine.run_parts import note_beginning
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError
@@ -35,7 +31,7 @@ from basetrainer.models.structure import Structure, rebuilding, structure_of
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.posix import keep_freed_memory
 from basetrainer.utils.run_folder import run_progress
-from basetrainer.utils.torch_tools import evaluation_mode, set_env_random_seed
+from basetrainer.utils.torch_tools import set_env_random_seed
 
 if TYPE_CHECKING:
     from basetrainer.engine.dry_report import DryRunReport
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class EngineTrainer(Engine):
+class EngineTrainer(Prediction):
     """Subclass it, write the six ``build_*`` methods, call ``self.build(cfg)`` in ``__init__``.
 
     Args:
@@ -122,7 +118,7 @@ class EngineTrainer(Engine):
     # -- yours to write ------------------------------------------------------------------------
 
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
-        """Return the loader of training batches."""
+        """Return the loader of training batches; None to test and predict only."""
         raise NotImplementedError(_missing(self, "build_train_loader"))
 
     def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
@@ -188,67 +184,6 @@ class EngineTrainer(Engine):
 
         return explain(self)
 
-    def test(self, checkpoint: Any = None) -> Metrics:
-        """Evaluate only, and return the test figures that the callbacks recorded.
-
-        Args:
-            checkpoint: A file of weights, or a state dict, to load first; by default the weights
-                as they are (the averaged ones where there are such).
-
-        Raises:
-            ConfigError: If there is no test loader or no such file.
-            CheckpointError: If the weights do not fit the model.
-        """
-        if self.test_loader is None:
-            raise ConfigError("test() needs a test loader, but build_test_loader returned None.")
-        logs: Logs = {}
-        self._gather_audience()
-        self.set_model(self.model)
-        if checkpoint is None:
-            self._evaluate(self.test_loader, logs)
-        else:
-            load_weights(self.model, checkpoint)
-            self._evaluate(self.test_loader, logs, with_averages=False)
-        return dict(logs.get("test") or {})
-
-    def predict(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """Yield the model's outputs batch by batch, in the order of the samples.
-
-        In a run of several processes a loader that deals its batches yields all of them on every
-        process; every process must take all.
-
-        Args:
-            loader: Batches as in training; targets, if there are any, are not looked at.
-
-        Raises:
-            ConfigError: If the loader shuffles.
-        """
-        if is_shuffled(loader):
-            raise ConfigError(
-                "predict() yields outputs in the order of the samples, but this loader shuffles. "
-                "Build it with shuffle=False."
-            )
-        batches = iter(self.batches(loader, "Predict"))
-        gathers = is_dealt(loader) and self.world_size > 1
-        while True:
-            whole = undivided(self.model)
-            with torch.no_grad(), self.test_weights(), whole, evaluation_mode(self.model):
-                found = [
-                    self.predict_step(self.to_device(batch))
-                    for batch in itertools.islice(batches, 1)
-                ]
-            outputs = (
-                [one for rank in self.context.gather(found) for one in rank] if gathers else found
-            )
-            if not outputs:
-                return
-            yield from outputs
-
-    def predict_step(self, inputs: Any) -> Any:
-        """Return the model's outputs for one batch; the images are its first part."""
-        with self.precision():
-            return unwrap(self.model)(inputs[0] if isinstance(inputs, (list, tuple)) else inputs)
-
     # -- inside --------------------------------------------------------------------------------
 
     def _structure_to_go_on_with(self, cfg: Any) -> Structure | None:
@@ -263,14 +198,16 @@ class EngineTrainer(Engine):
 
     def _count(self) -> None:
         """Fill the counters, and refuse an epoch without steps."""
-        if self.train_loader is None:
-            raise ConfigError(f"{type(self).__name__}.build_train_loader returned None.")
         tests = [one for one in named_test_sets(self.test_loader).values() if one is not None]
-        for loader in (self.train_loader, *tests):
+        trains = [] if self.train_loader is None else [self.train_loader]
+        for loader in (*trains, *tests):
             checks.check_loader(loader, self.config)
             seed_loader(loader, self.config.seed)
         self.train_num = self.num_samples = length(getattr(self.train_loader, "dataset", None))
         self.test_num = sum(length(getattr(one, "dataset", None)) for one in tests)
+        if not trains:
+            self.num_steps = 0
+            return
         steps = length(self.train_loader, default=-1)
         if steps == 0:
             raise ConfigError(

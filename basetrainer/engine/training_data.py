@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer.data.loader import filler
 from basetrainer.data.placed import length
 from basetrainer.data.resume import position_state, set_position
@@ -31,6 +32,7 @@ class TrainingData:
         self.place: dict[str, Any] | None = None
         self._steps_per_epoch = steps_per_epoch
         self._stream: EpochStream | None = None
+        self._begun: tuple[Any, int, Any] = None, 0, None  # data, epoch, place of the last pass
         self._num_samples: int | None = None
 
     def of(self, loader: Any) -> Any:
@@ -63,9 +65,19 @@ class TrainingData:
         data: Iterable[Any] = self.of(loader)
         self._tell_size(loader, epoch)
         place, self.place = self.place, None
+        self._begun = data, epoch, place or position_state(data, epoch, position.step)
         if data is loader or place is not None:  # a stream goes on by itself
             position.step = set_position(data, epoch, position.step, place)
         return data
+
+    def again(self, step: int) -> int:
+        """Place the data of the running epoch at its batch ``step`` once more.
+
+        Returns:
+            The batch that will come first: ``step``, or 0 for data that can only start anew.
+        """
+        data, epoch, place = self._begun
+        return set_position(data, epoch, step, place)
 
     def _tell_size(self, loader: Any, epoch: int) -> None:
         """Say so if the dataset has grown or shrunk since the epoch before."""
@@ -73,7 +85,7 @@ class TrainingData:
         if before not in (None, self._num_samples):
             logger.warning(
                 "epoch %d: the training data have %d samples; the epoch before they had %d",
-                epoch,
+                epoch_number(epoch),
                 self._num_samples,
                 before,
             )

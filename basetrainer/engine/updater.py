@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,8 +57,9 @@ class Updater:
         self._clip = config.clip_grad_norm
         self._skips = config.max_skips if config.on_nonfinite == "skip" else 0
         self._skipped_in_row = 0
-        self._weight: float | None = None  # None: no window has begun
+        self._weight: float | Tensor | None = None  # None: no window has begun
         self._scaler = torch.amp.GradScaler(context.device.type) if config.amp == "fp16" else None
+        self._scale: float | None = None  # of the scaler, where it is known
         self._stepper = Stepper(optimizer)
         self._sharded = model if is_sharded(model) else None
         if self._sharded is not None and is_one_of_several:
@@ -69,18 +72,40 @@ class Updater:
             self._in_model = {id(parameter) for parameter in own}
         self.is_exact = config.accumulate_steps > 1 or self._in_model is not None
 
-    def backward(self, total: Tensor, count: float, *, only_own: bool = False) -> None:
+    @property
+    def is_window_open(self) -> bool:
+        """Whether gradients wait for a step."""
+        return self._weight is not None
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether the optimizer was stepped since :meth:`took_step` was last asked."""
+        return self._stepper.has_stepped
+
+    def took_step(self) -> bool:
+        """Return whether the optimizer changed the weights since this was last asked."""
+        stepper = self._stepper
+        has_stepped, stepper.has_stepped = stepper.has_stepped, False
+        return has_stepped
+
+    def backward(self, total: Tensor, count: float | Tensor, *, only_own: bool = False) -> None:
         """Add the gradients of ``total``, a mean over ``count`` things.
 
         Args:
             total: The scalar to minimise.
-            count: Over how many things it was averaged; 0 leaves it out.
+            count: Over how many things it was averaged; 0 leaves it out. A tensor is not read on
+                the host, unless the model is sharded.
             only_own: Whether gradients go to this optimizer's parameters alone; for several
                 optimizers, whose losses also reach each other's weights.
         """
         if self._weight is None:
             self._stepper.drop_gradients()
             self._weight = 0.0
+        if isinstance(count, Tensor):
+            if self._sharded is None and count.device == total.device:
+                self._backward_on_device(total, count.detach().reshape(()), only_own)
+                return
+            count = float(count)
         if count == 0 and self._sharded is None:
             total = self._nothing()
         elif self.is_exact and count:
@@ -92,16 +117,34 @@ class Updater:
         with silenced(self._sharded if count == 0 else None):
             total.backward(inputs=self._parameters() if only_own else None)
 
-    def step(self) -> bool:
+    def _backward_on_device(self, total: Tensor, count: Tensor, only_own: bool) -> None:
+        """Do the same with a count that nobody knows yet: it may be 0."""
+        if self.is_exact:
+            weight = count.to(_widest(count.device)) / self._nominal
+            self._weight = self._weight + weight  # type: ignore[operator] # a window has begun
+            total = total * weight.to(total.dtype)
+        if self._scaler is not None:
+            total = self._scaler.scale(total)
+        with self._zeroed_unless(count > 0):
+            total.backward(inputs=self._parameters() if only_own else None)
+
+    def step(self, *, is_reduced: bool = True) -> bool:
         """Step the optimizer with the gradients of the window; return whether it did.
+
+        Args:
+            is_reduced: Whether the window's last backward pass averaged the gradients over the
+                ranks. One that turned out to be the last did not; sharded gradients then wait for
+                the next window.
 
         Raises:
             NonFiniteError: If ``max_skips`` updates in a row were not finite.
         """
+        if not is_reduced and self._sharded is not None:
+            return False
         weight, self._weight = self._weight, None
         if self._in_model is not None:
             # Before the scaler looks for infinities: all ranks must find the same.
-            self._average_loose_gradients(self._in_model)
+            self._average_loose_gradients(self._in_model if is_reduced else set())
         if self._scaler is not None:
             if not self._gradients():
                 return False  # no loss reached these parameters: nothing to unscale
@@ -111,11 +154,32 @@ class Updater:
         if (self._clip is not None or self._skips) and not self._clip_or_refuse():
             return False
         if self._scaler is not None:
-            self._scaler.step(self.optimizer)
-            self._scaler.update()
-        else:
-            self._stepper.step()
+            return self._scaled_step(self._scaler)
+        self._stepper.step()
         return True
+
+    def _scaled_step(self, scaler: torch.amp.GradScaler) -> bool:
+        """Let the scaler step, and return whether it did.
+
+        It reads one flag per update to decide, and calls ``optimizer.step()`` or not. A fused
+        optimizer it calls in any case, with the flag on the device: that it was left out shows in
+        the scale, which is read in the flag's place.
+        """
+        stepper = self._stepper
+        is_fused = any(group.get("fused") for group in self.optimizer.param_groups)
+        is_shown = stepper.hears and not is_fused
+        before = None
+        if not is_shown:
+            before = scaler.get_scale() if self._scale is None else self._scale
+        earlier, stepper.has_stepped = stepper.has_stepped, False
+        scaler.step(self.optimizer)
+        scaler.update()
+        has_stepped = stepper.has_stepped
+        if before is not None:
+            self._scale = scaler.get_scale()
+            has_stepped = self._scale >= before
+        stepper.has_stepped = earlier or has_stepped
+        return has_stepped
 
     def abandon_window(self) -> None:
         """Forget a window that an error cut short; the next backward pass begins a new one."""
@@ -133,6 +197,7 @@ class Updater:
         """Take back what :meth:`state_dict` returned."""
         if self._scaler is not None and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
+            self._scale = None
         self.num_skipped = state["num_skipped"]
         self._skipped_in_row = state["skipped_in_row"]
 
@@ -143,15 +208,38 @@ class Updater:
         """
         return torch.stack([(0.0 * parameter).sum() for parameter in self._parameters()]).sum()
 
-    def _divide(self, weight: float) -> None:
+    @contextmanager
+    def _zeroed_unless(self, is_some: Tensor) -> Iterator[None]:
+        """Make gradients 0 in the backward passes inside if ``is_some`` is false on its device.
+
+        A mean over nothing is 0/0, and its gradients may be NaN; they must not be added to others,
+        nor reach other ranks.
+        """
+
+        def kept(gradient: Tensor) -> Tensor:
+            return gradient if gradient.is_sparse else torch.where(is_some, gradient, 0.0)
+
+        handles = [one.register_hook(kept) for one in self._parameters() if one.requires_grad]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _divide(self, weight: float | Tensor) -> None:
         """Make sums of weighted gradients the gradients of the big batch's mean."""
         gradients = self._gradients()
         if self._in_model is None:
-            if weight not in (0.0, 1.0):
+            if isinstance(weight, Tensor):
+                foreach("div_", gradients, torch.where(weight > 0, weight, 1.0))
+            elif weight not in (0.0, 1.0):
                 foreach("div_", gradients, weight)
             return
-        # Filled on the device: torch.tensor() would copy from the host, and wait for it.
-        mine = torch.full((), weight, dtype=torch.float64, device=self._context.device)
+        if isinstance(weight, Tensor):
+            mine = weight.to(torch.float64)
+        else:
+            # Filled on the device: torch.tensor() would copy from the host, and wait for it.
+            mine = torch.full((), weight, dtype=torch.float64, device=self._context.device)
         everything = self._context.sum(mine)
         # Gradients were averaged over the ranks: their sum is world_size times that.
         scale = torch.where(everything > 0, self._context.world_size / everything, 0.0)
@@ -185,6 +273,7 @@ class Updater:
                 )
             if self._scaler is not None:
                 self._scaler.update()
+                self._scale = None
             return False
         self._skipped_in_row = 0
         if self._clip is not None:
@@ -197,3 +286,8 @@ class Updater:
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters() if p.grad is not None]
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """Return the widest floating-point type of a device; Apple's have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64

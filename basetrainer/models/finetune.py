@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from basetrainer._tensor_file import read_tensor_file
 from basetrainer._torch_private import metadata_of, set_metadata
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.models.names import shortened, unwrapped
+from basetrainer.models.names import shortened
 from basetrainer.models.rebuild import apply_structure
 from basetrainer.models.structure import put_structure, structure_in
 
@@ -86,8 +87,9 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
     state = plain_state(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
     for name in [name for name, value in state.items() if not isinstance(value, Tensor)]:
         del state[name]  # of get_extra_state, which is of the run that wrote it
-    model = apply_structure(unwrapped(model), structure_in(state))
+    model = apply_structure(unwrap(model), structure_in(state))
     own = model.state_dict()
+    state = named_like(own, state)
     wrong_shape = {
         name: (tuple(value.shape), tuple(own[name].shape))
         for name, value in state.items()
@@ -181,3 +183,26 @@ def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
     if structure:
         put_structure(state, structure)
     return state
+
+
+def named_like(own: Mapping[str, Any], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put back the ``module.`` that :func:`plain_state` took off, if it is the network's own.
+
+    Args:
+        own: The state of the network to load into: one that holds all it has as ``module``.
+        state: What :func:`plain_state` returned.
+    """
+    prefix = "module."
+    if not own or not state or not all(name.startswith(prefix) for name in own):
+        return state
+    if any(name in own for name in state):
+        return state
+    named = OrderedDict((f"{prefix}{name}", value) for name, value in state.items())
+    metadata = metadata_of(state)
+    if metadata is not None:
+        versions = {f"{prefix}{name}".rstrip("."): one for name, one in metadata.items()}
+        set_metadata(named, versions)
+    structure = structure_in(state)
+    if structure:
+        put_structure(named, structure)
+    return named

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from basetrainer._names import matches
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import ConfigError
-from basetrainer.models.names import unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def freeze(model: nn.Module, patterns: str | Sequence[str]) -> list[str]:
         ConfigError: If a pattern matches nothing.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    model = unwrapped(model)
+    model = unwrap(model)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     modules = dict(model.named_modules(remove_duplicate=False))
     for pattern in patterns:

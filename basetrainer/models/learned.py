@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from basetrainer.models.names import unwrapped
+from basetrainer._wrappers import unwrap
 
 STATISTICS = ("running_mean", "running_var")
 """Buffers that are learned as well: what torch's normalization layers, and those written after
@@ -53,7 +53,7 @@ def learned_state(model: nn.Module | None, state: Mapping[str, Any]) -> Mapping[
     """
     if model is None:
         return state
-    model = unwrapped(model)
+    model = unwrap(model)
     names = {
         name
         for name, one in model.named_parameters(remove_duplicate=False)

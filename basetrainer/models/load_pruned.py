@@ -6,9 +6,9 @@ import os
 
 from torch import nn
 
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import CheckpointError
-from basetrainer.models.finetune import read_state
-from basetrainer.models.names import unwrapped
+from basetrainer.models.finetune import named_like, read_state
 from basetrainer.models.rebuild import apply_structure
 from basetrainer.models.structure import structure_in
 
@@ -49,7 +49,8 @@ def load_pruned(path: str | os.PathLike[str], model: nn.Module | None = None) ->
         model = get_models(**structure["network"], is_train=False, pretrained=False)
     apply_structure(model, structure)
     try:
-        unwrapped(model).load_state_dict(state)
+        network = unwrap(model)
+        network.load_state_dict(named_like(network.state_dict(), state))
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {type(model).__name__}: {error}") from error
     return model

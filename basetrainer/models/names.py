@@ -1,17 +1,8 @@
-"""Names of parameters and modules: lists of them, and what wrappers put in front."""
+"""Lists of names of parameters and modules, for messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from torch import nn
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the user's model: what a wrapper, which has no other child, holds as ``module``."""
-    inner = getattr(model, "module", None)
-    is_wrapper = dict(model.named_children()).keys() == {"module"}
-    return inner if is_wrapper and isinstance(inner, nn.Module) else model
 
 
 def shortened(names: Sequence[str], at_most: int = 4) -> str:

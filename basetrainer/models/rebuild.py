@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import CheckpointError, PruningError
-from basetrainer.models.names import unwrapped
 from basetrainer.models.structure import FORMAT, Structure, is_plain, mark_pruned, structure_of
 
 
@@ -37,7 +37,7 @@ def apply_structure(model: nn.Module, structure: Structure) -> nn.Module:
             f"The structure of the pruned network has format {structure.get('format')!r}; this "
             f"version reads {FORMAT}. Update basetrainer."
         )
-    network = unwrapped(model)
+    network = unwrap(model)
     modules = dict(network.named_modules())
     changes = [
         (module, key, value)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from basetrainer._torch_private import metadata_of, set_metadata
-from basetrainer.models.names import unwrapped
+from basetrainer._wrappers import unwrap
 
 Structure: TypeAlias = dict[str, Any]
 """What a pruned network has other than the full one; plain values, so that any file can hold it::
@@ -36,7 +36,7 @@ def structure_of(model: nn.Module) -> Structure:
     It is kept as an attribute of the network, which copying and pickling keep, and in the metadata
     of its ``state_dict()``, so that every file of plain weights holds it too.
     """
-    structure: Structure = copy.deepcopy(vars(unwrapped(model)).get("_structure", {}))
+    structure: Structure = copy.deepcopy(vars(unwrap(model)).get("_structure", {}))
     return structure
 
 
@@ -76,7 +76,7 @@ def remember_network(model: nn.Module, **arguments: Any) -> None:
 
 def network_of(model: nn.Module) -> dict[str, Any]:
     """Return the arguments with which ``get_models`` makes a network; empty if it did not."""
-    return copy.deepcopy(dict(vars(unwrapped(model)).get("_network") or {}))
+    return copy.deepcopy(dict(vars(unwrap(model)).get("_network") or {}))
 
 
 @contextmanager

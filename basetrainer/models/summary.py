@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import ConfigError
-from basetrainer.models.names import unwrapped
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def model_summary(model: nn.Module, input_size: int | Sequence[int]) -> ModelSum
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = unwrapped(model)
+    model = unwrap(model)
     first = next(model.parameters(), torch.empty(0))
     shape = input_shape(model, input_size)
     outputs: dict[str, tuple[int, ...]] = {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from basetrainer._names import matches
+from basetrainer._wrappers import unwrap
 from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def trainable(model: nn.Module) -> list[Entry]:
     Raises:
         ConfigError: If there is none.
     """
-    model = unwrapped(model)
+    model = unwrap(model)
     layers = layer_numbers(model)
     entries: list[Entry] = []
     seen: set[int] = set()
@@ -58,18 +59,15 @@ def trainable(model: nn.Module) -> list[Entry]:
             else:
                 frozen += 1
     logger.debug("optimizer: %d parameters, %d frozen ones left out", len(entries), frozen)
+    return _named_from_inside(entries)
+
+
+def _named_from_inside(entries: list[Entry]) -> list[Entry]:
+    """Take off what all names begin with where a network holds all it has in a wrapper's way."""
+    for prefix in ("module.", "_orig_mod."):
+        if entries and all(entry.name.startswith(prefix) for entry in entries):
+            entries = [replace(one, name=one.name.removeprefix(prefix)) for one in entries]
     return entries
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the user's model: what a wrapper that adds no parameter holds as ``module``."""
-    for name in ("module", "_orig_mod"):
-        inner = getattr(model, name, None)
-        if not isinstance(inner, nn.Module) or inner is model:
-            continue
-        if {id(one) for one in model.parameters()} == {id(one) for one in inner.parameters()}:
-            return unwrapped(inner)
-    return model
 
 
 def layer_numbers(model: nn.Module) -> dict[str, int]:

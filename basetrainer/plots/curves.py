@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from basetrainer._epochs import epoch_number
+from basetrainer._optional import require
 from basetrainer.plots.canvas import new_figure, plain_text
-from basetrainer.plots.history import LEARNING_RATE, History, Points
+from basetrainer.plots.history import LEARNING_RATE, PART, History, Points
 
 _TRAIN = {"linestyle": (0, (4, 2)), "linewidth": 1.3}
 _TEST = {"linestyle": "-", "linewidth": 1.7}
@@ -14,14 +16,18 @@ _GREY = "0.45"
 _FEW = 40
 """Up to how many epochs each point is marked."""
 
+_MOST_BELOW = 24
+"""Names of parts below each other in a panel's legend."""
+
 _WIDTH, _HEIGHT = 4.2, 3.0  # of a panel, in inches
 
 
 def draw_curves(runs: Sequence[History]) -> Any:
-    """Draw one panel per figure; training is dashed, the test is solid.
+    """Draw one panel per metric; training is dashed, the test is solid. Epochs count from 1.
 
-    Of one run, each test set has its colour, and a dotted line marks the best epoch. Of several,
-    each run has its colour, each test set its panels, and a star marks a run's best epoch.
+    Of one run, each test set has its colour, parts of a metric (an IoU per class, several losses)
+    have theirs in its panel, and a dotted line marks the best epoch. Of several, each run has its
+    colour, each test set and each part its panels, and a star marks a run's best epoch.
 
     Args:
         runs: At least one.
@@ -33,7 +39,12 @@ def draw_curves(runs: Sequence[History]) -> Any:
         MissingExtraError: If matplotlib is not installed.
     """
     is_alone = len(runs) == 1
-    panels = [run.panels() if is_alone else _by_test_set(run.panels()) for run in runs]
+    panels = [
+        _by_test_set(run.panels(), only_parts=True)
+        if is_alone
+        else _by_part(_by_test_set(run.panels()))
+        for run in runs
+    ]
     titles = list(dict.fromkeys(title for one in panels for title in one))
     titles.sort(key=LEARNING_RATE.__eq__)  # stable: it alone moves, to the end
     rows, columns = _grid(len(titles))
@@ -59,17 +70,30 @@ def draw_curves(runs: Sequence[History]) -> Any:
 
 
 def _draw_one(axes: Any, run: History, lines: dict[str, Points], legend: dict[str, Any]) -> None:
-    """Draw the lines of the only run; colours are those of the test sets."""
+    """Draw the lines of the only run; colours are those of the test sets, or of the parts."""
     tests = [name for name in lines if name.startswith("test")]
+    parts = list(dict.fromkeys(name.partition(PART)[2] for name in lines))
+    has_parts = parts != [""]
+    shown: dict[str, Any] = {}
     for name, points in lines.items():
-        color = f"C{tests.index(name) % 10}" if name in tests else _GREY
-        handle = _line(axes, name, points, color)
-        if name != LEARNING_RATE:
-            legend.setdefault(name, handle)
+        phase, _, part = name.partition(PART)
+        if has_parts:
+            handle = _line(axes, phase, points, _color(parts.index(part), len(parts)))
+            shown[part or phase] = handle  # of a test, if there is one: it comes later
+            style = _TRAIN if phase == "train" else _TEST
+            (handle,) = axes.plot([], [], color=_GREY, **style)
+        else:
+            color = f"C{tests.index(name) % 10}" if name in tests else _GREY
+            handle = _line(axes, name, points, color)
+        if name != LEARNING_RATE and not (has_parts and phase in legend):
+            legend[phase] = handle
+    if has_parts:
+        _name_parts(axes, shown)
     best = run.best()
     if best is not None:
-        handle = axes.axvline(best[0], color="C2", linestyle=":", linewidth=1.5, zorder=0)
-        legend.setdefault(f"best epoch {best[0]} ({run.indicator} {best[1]:.4g})", handle)
+        number = epoch_number(best[0])
+        handle = axes.axvline(number, color="C2", linestyle=":", linewidth=1.5, zorder=0)
+        legend.setdefault(f"best epoch {number} ({run.indicator} {best[1]:.4g})", handle)
 
 
 def _draw_one_of_several(
@@ -77,32 +101,83 @@ def _draw_one_of_several(
 ) -> None:
     """Draw the lines of one of several runs, all in its colour."""
     best = run.best()
-    told = f": best {run.indicator} {best[1]:.4g}, epoch {best[0]}" if best else ""
+    told = f": best {run.indicator} {best[1]:.4g}, epoch {epoch_number(best[0])}" if best else ""
     for name, points in lines.items():
         handle = _line(axes, name, points, color)
         if name != "train" or len(lines) == 1:
             legend.setdefault(f"{run.name}{told}", handle)
         if name == "test" and best is not None and best in list(zip(*points, strict=True)):
-            axes.plot(*best, marker="*", markersize=12, color=color, markeredgecolor="black")
+            place = epoch_number(best[0]), best[1]
+            axes.plot(*place, marker="*", markersize=12, color=color, markeredgecolor="black")
 
 
-def _line(axes: Any, name: str, points: Points, color: str) -> Any:
+def _line(axes: Any, name: str, points: Points, color: Any) -> Any:
     style = _TRAIN if name == "train" else _TEST
     marker = {"marker": ".", "markersize": 5} if len(points[0]) <= _FEW else {}
-    (handle,) = axes.plot(*points, color=color, **style, **marker)
+    numbers = [epoch_number(epoch) for epoch in points[0]]
+    (handle,) = axes.plot(numbers, points[1], color=color, **style, **marker)
     return handle
 
 
-def _by_test_set(panels: dict[str, dict[str, Points]]) -> dict[str, dict[str, Points]]:
-    """Return the panels so that each has one test set, since colours tell the run."""
+def _color(place: int, count: int) -> Any:
+    """Return the colour of one of so many parts."""
+    if count <= 10:
+        return f"C{place}"
+    colormaps = require("matplotlib", extra="plots", needed_by="Drawing a picture").colormaps
+    return colormaps["tab20" if count <= 20 else "turbo"](place if count <= 20 else place / count)
+
+
+def _name_parts(axes: Any, handles: dict[str, Any]) -> None:
+    """Write the legend of a panel's parts: within it if they are few, else beside it."""
+    few = len(handles) <= 4
+    where = {"loc": "best"} if few else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    names = [plain_text(name) for name in handles]
+    columns = -(-len(names) // _MOST_BELOW)
+    size = 8 if len(names) <= _MOST_BELOW / 2 else 6
+    axes.legend(
+        handles.values(),
+        names,
+        fontsize=size,
+        ncols=columns,
+        framealpha=0.6,
+        labelspacing=0.2,
+        **where,
+    )
+
+
+def _by_test_set(
+    panels: dict[str, dict[str, Points]], *, only_parts: bool = False
+) -> dict[str, dict[str, Points]]:
+    """Return the panels so that each has one test set, since colours tell the run, or the part.
+
+    Args:
+        panels: By title.
+        only_parts: Leave those alone that have no parts.
+    """
     found: dict[str, dict[str, Points]] = {}
     for title, lines in panels.items():
-        sets = [name for name in lines if name.startswith("test ")]
-        if not sets:
+        names = [name.partition(PART)[0] for name in lines]
+        sets = list(dict.fromkeys(name for name in names if name.startswith("test ")))
+        if not sets or (only_parts and not any(PART in name for name in lines)):
             found[title] = lines
-        train = {"train": lines["train"]} if "train" in lines else {}
-        for name in sets:
-            found[f"{title} ({name[5:]})"] = {**train, "test": lines[name]}
+            continue
+        others = {name: points for name, points in lines.items() if not name.startswith("test ")}
+        for one in sets:
+            mine = {
+                name: points for name, points in lines.items() if name.partition(PART)[0] == one
+            }
+            renamed = {f"test{name[len(one) :]}": points for name, points in mine.items()}
+            found[f"{title} ({one[5:]})"] = {**others, **renamed}
+    return found
+
+
+def _by_part(panels: dict[str, dict[str, Points]]) -> dict[str, dict[str, Points]]:
+    """Return the panels so that each has one part, since colours tell the run."""
+    found: dict[str, dict[str, Points]] = {}
+    for title, lines in panels.items():
+        for name, points in lines.items():
+            line, mark, part = name.partition(PART)
+            found.setdefault(f"{title}{mark}{part}", {})[line] = points
     return found
 
 

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,10 +23,16 @@ FILES = ("metrics.jsonl", "results.csv")
 """What a run's figures are read from, the better first."""
 
 _NO_NUMBER = re.compile(r"-?\b(nan|inf)\b(?=[,}])")
-"""As a dict of losses has it in the table; Python reads no such literal."""
+"""As a dict of losses has it in an old table; Python reads no such literal."""
+
+_TENSOR = re.compile(r"tensor\(([^,)]*)[^)]*\)")
+"""As old tables have a tensor."""
 
 LEARNING_RATE = "learning rate"
 """The title of the last panel, and the name of its line."""
+
+PART = ": "
+"""Stands between the name of a line and that of a part."""
 
 
 @dataclass
@@ -59,18 +65,21 @@ class History:
         return max(found, key=lambda one: (sign * one[1], -one[0]), default=None)
 
     def panels(self) -> dict[str, dict[str, Points]]:
-        """Return each figure's lines by their names: ``train``, ``test`` or ``test SET``.
+        """Return each metric's lines by their names: ``train``, ``test`` or ``test SET``.
 
-        The parts of a figure that is a dict of losses are figures of their own, ``loss: box``.
-        Losses come first, the learning rate last.
+        A metric with parts, such as a dict of losses or an IoU per class, has a line for each of
+        them: ``train: box``. Losses come first, the learning rate last.
         """
         found: dict[str, dict[str, Points]] = {}
         for row in self.rows:
             for phase in ("train", "test"):
                 for test_set, metrics in metrics_by_set(row.get(phase)).items():
                     line = f"{phase} {test_set}".strip()
-                    for title, value in _numbers(metrics):
-                        epochs, values = found.setdefault(title, {}).setdefault(line, ([], []))
+                    for name, value in _numbers(metrics):
+                        title, slash, part = name.partition("/")
+                        lines = found.setdefault(title, {})
+                        name = f"{line}{PART}{part}" if slash else line
+                        epochs, values = lines.setdefault(name, ([], []))
                         epochs.append(row["epoch"])
                         values.append(value)
         found = dict(sorted(found.items(), key=lambda one: "loss" not in one[0].lower()))
@@ -96,7 +105,8 @@ def read_run(run: str | os.PathLike[str]) -> History:
     path = _figures_file(Path(run))
     info = _run_info(path.with_name("run.json"))
     is_table = path.suffix == ".csv"
-    rows = list(_csv_rows(path) if is_table else _jsonl_rows(path, info.get("test_sets") or ()))
+    sets = info.get("test_sets") or ()
+    rows = list(_csv_rows(path, sets) if is_table else _jsonl_rows(path, sets))
     starts = [
         place for place in range(1, len(rows)) if rows[place]["epoch"] <= rows[place - 1]["epoch"]
     ]
@@ -153,7 +163,7 @@ def _jsonl_rows(path: Path, test_sets: Any) -> Iterator[Logs]:
         yield row
 
 
-def _csv_rows(path: Path) -> Iterator[Logs]:
+def _csv_rows(path: Path, test_sets: Sequence[str]) -> Iterator[Logs]:
     header: list[str] = []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
@@ -165,33 +175,58 @@ def _csv_rows(path: Path) -> Iterator[Logs]:
                 continue
             row = dict(zip(header, cells, strict=False))
             try:
-                yield _logs_of(row)
+                yield _logs_of(row, test_sets or _guessed_sets(header))
             except (ValueError, SyntaxError) as error:
                 raise DataError(f"{path}, line {reader.line_num} is no row: {error}.") from error
 
 
-def _logs_of(row: Mapping[str, str]) -> Logs:
+def _guessed_sets(header: Sequence[str]) -> set[str]:
+    """Return what stands before a slash in a table without ``run.json`` and is no metric.
+
+    ``test-clean/loss`` beside ``train-loss`` is the loss of a test set; ``test-IoU/circle`` is a
+    part of a metric.
+    """
+    tests = [one.removeprefix("test-").split("/", 1) for one in header if one.startswith("test-")]
+    trained = {one.removeprefix("train-") for one in header if one.startswith("train-")}
+    return {one[0] for one in tests if len(one) == 2 and one[1] in trained}
+
+
+def _logs_of(row: Mapping[str, str], test_sets: Collection[str]) -> Logs:
     """Return a row of the table in the form of ``logs``."""
     logs: Logs = {"epoch": int(row["epoch"]), "train": {}}
     sets: dict[str, dict[str, Any]] = {}
     for column, text in row.items():
         phase, _, name = column.partition("-")
-        if phase not in ("train", "test") or not text:
+        value = _value_of(text or "")
+        if phase not in ("train", "test") or value is None:
             continue
-        test_set, slash, figure = name.partition("/")
-        place = sets.setdefault(test_set if slash else "", {}) if phase == "test" else logs["train"]
-        place[figure if slash and phase == "test" else name] = (
-            ast.literal_eval(_NO_NUMBER.sub("None", text)) if text.startswith("{") else float(text)
-        )
+        metrics = logs["train"]
+        if phase == "test":
+            test_set, slash, rest = name.partition("/")
+            is_one_of_several = slash and test_set in test_sets
+            metrics = sets.setdefault(test_set if is_one_of_several else "", {})
+            name = rest if is_one_of_several else name
+        metrics[name] = value
     if sets:
-        logs["test"] = sets[""] if list(sets) == [""] else SetLogs(sets)
+        logs["test"] = sets[""] if list(sets) == [""] else SetLogs({**sets.pop("", {}), **sets})
     return logs
 
 
-def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the title and the number of each figure, of each part of it if it has several."""
+def _value_of(text: str) -> Any:
+    """Return the number in a cell, the dict that old tables have there, or None."""
+    text = _TENSOR.sub(r"\1", text.strip())
+    if text.startswith("{"):
+        return ast.literal_eval(_NO_NUMBER.sub("None", text))
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield each number with its flat name, ``NAME/PART``; null is NaN."""
     for name, value in metrics.items():
-        parts = value.items() if isinstance(value, Mapping) else [("", value)]
-        for part, one in parts:
-            if one is None or isinstance(one, (int, float)):
-                yield f"{name}: {part}" if part else name, math.nan if one is None else float(one)
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}/")
+        elif value is None or isinstance(value, (int, float)):
+            yield f"{prefix}{name}", math.nan if value is None else float(value)

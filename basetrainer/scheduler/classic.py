@@ -223,7 +223,8 @@ def _warn_of_late(milestones: list[float], num_epochs: int) -> None:
     late = [epoch for epoch in milestones if epoch > num_epochs - 1]
     if late:
         logger.warning(
-            "milestones=%s: %s will not be reached in num_epochs=%d, whose last epoch is %d. "
+            "milestones=%s: %s will not be reached in num_epochs=%d, whose last epoch is %d "
+            "(milestones count epochs from 0). "
             "Lower them or raise num_epochs.",
             milestones,
             ", ".join(f"{epoch:g}" for epoch in late),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from basetrainer._epochs import epoch_number
 from basetrainer.errors import ConfigError
 from basetrainer.plots.canvas import new_figure, save
 from basetrainer.scheduler import checks
@@ -69,9 +70,9 @@ def draw_lr(
     figure = new_figure(*size)
     axes = figure.subplots()
     for name, curve in curves.items():
-        times = [index / updates_per_epoch for index in range(len(curve))]
+        times = [epoch_number(0) + index / updates_per_epoch for index in range(len(curve))]
         axes.plot(times, curve, label=name, linewidth=1.5, drawstyle="steps-post")
-    axes.set(xlabel="epoch", ylabel="learning rate", title=title)
+    axes.set(xlabel="beginning of epoch", ylabel="learning rate", title=title)
     if log_scale:
         axes.set_yscale("log")
     else:

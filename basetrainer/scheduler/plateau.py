@@ -1,21 +1,22 @@
-"""PlateauLR: lower the learning rate when a figure stops improving; the schedule with a state."""
+"""PlateauLR: lower the learning rate when a metric stops improving; the schedule with a state."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from torch.optim import Optimizer
 
-from basetrainer._logs import Logs, find_metric
-from basetrainer._names import did_you_mean
+from basetrainer._epochs import epoch_number
+from basetrainer._logs import Logs
 from basetrainer.distributed.context import DistContext
+from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks
 from basetrainer.scheduler.scheduler import LRScheduler
 from basetrainer.scheduler.schedules import WARM_UP_START, constant, lowest
+from basetrainer.utils.monitor import Monitor, deciding_monitor
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class PlateauLR(LRScheduler):
     """Multiplies the learning rate by ``factor`` after ``patience`` evaluations without progress.
 
     It counts as torch's ``ReduceLROnPlateau`` does, but only epochs that were evaluated, and none
-    of the warm-up. All ranks act on the figure of rank 0.
+    of the warm-up. All ranks act on the metric of rank 0.
 
     Args:
         optimizer: Whose learning rates are set.
@@ -33,9 +34,10 @@ class PlateauLR(LRScheduler):
         lr_init: The learning rate to start with.
         num_warn_up: Epochs of linear warm-up.
         warm_up_start: Factor of the very first update of the warm-up.
-        indicator: The figure in ``logs``, test before train.
-        inverse: Whether smaller is better; by default so for names with "loss" or "err".
-        mode: ``"min"`` or ``"max"``: the same as ``inverse``, in other words.
+        indicator: The metric in ``logs``: of the tests, or of the training without a test loader.
+        inverse: The old way to say ``mode``: True is ``min``, False ``max``.
+        mode: Whether smaller (``"min"``) or larger (``"max"``) is better; by default what the name
+            says, and ``max`` if it says nothing.
         factor: What the learning rate is multiplied by, between 0 and 1.
         patience: Evaluations without progress that are put up with.
         threshold: Least relative progress that counts.
@@ -43,7 +45,7 @@ class PlateauLR(LRScheduler):
         lr_min: The learning rate never falls below it.
 
     Raises:
-        ConfigError: If an argument is out of range, or the figure is not in ``logs``.
+        ConfigError: If an argument is out of range, or the metric is not in ``logs``.
     """
 
     def __init__(
@@ -74,49 +76,58 @@ class PlateauLR(LRScheduler):
             warm_up_start=warm_up_start,
         )
         self.indicator = indicator
-        self.smaller_is_better = _smaller_is_better(indicator, inverse, mode)
         self.reduction = checks.number("factor", factor, above=0.0, high=1.0)
         self.patience = checks.whole("patience", patience, 0, "a number of evaluations")
         self.threshold = checks.number("threshold", threshold, low=0.0)
+        self._monitor = Monitor(
+            indicator, mode, inverse=inverse, min_delta=self.threshold, is_relative=True
+        )
         self.cooldown = checks.whole("cooldown", cooldown, 0, "a number of evaluations")
         self.lowest = lowest(lr_min, self.lr_init)
         self._scale = 1.0
-        self._best = math.inf if self.smaller_is_better else -math.inf
         self._num_bad = 0
         self._cooldown_left = 0
 
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether progress is a smaller value."""
+        return self._monitor.mode == "min"
+
+    def attach(self, engine: Engine) -> None:
+        """Learn which test sets there are."""
+        super().attach(engine)
+        self._monitor.know_sets(getattr(engine, "test_loader", None))
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Log what is monitored, unless it is what decides which epoch is the best."""
+        super().on_train_begin(logs)
+        deciding = deciding_monitor(self.engine.callbacks) if self.engine is not None else None
+        if self.is_main_process and (deciding is None or not deciding.is_like(self._monitor)):
+            logger.info("plateau: monitoring %s", self._monitor)
+
     def factor(self, t: float) -> float:
-        """Return the factor of ``lr_init`` at time ``t``, given the figures so far."""
+        """Return the factor of ``lr_init`` at time ``t``, given the metrics so far."""
         return super().factor(t) * self._scale
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Judge the figure of an evaluated epoch."""
+        """Judge the metric of an evaluated epoch."""
         context = getattr(self.engine, "context", None) or DistContext.current()
         # Collective: every rank must get here, and act on what rank 0 has seen.
-        evaluated, figure = context.broadcast(
-            (self.has_figures(logs), find_metric(logs, self.indicator))
-        )
+        evaluated, value = context.broadcast((self.has_figures(logs), self._monitor.read(logs)))
         if not evaluated:
             return
-        if figure is None:
-            names = _names(logs or {})
+        if value is None:
             raise ConfigError(
-                f"The plateau scheduler watches indicator={self.indicator!r}, which is not in "
-                f"logs.{did_you_mean(self.indicator, names)} There are: "
-                f"{', '.join(names) or 'no figures'}. Choose one of them, or add the callback that "
-                f"records it."
+                f"The plateau scheduler monitors indicator={self.indicator!r}, but "
+                f"{self._monitor.why_missing(logs)}. Choose a metric that is there, or add the "
+                f"callback that records it."
             )
-        self.judge(figure, epoch)
+        self.judge(value, epoch)
 
     def judge(self, figure: float, epoch: int) -> None:
-        """Take note of an evaluation's figure, and lower the learning rate if it is time."""
-        margin = self.threshold * abs(self._best) if math.isfinite(self._best) else 0.0
-        if self.smaller_is_better:
-            is_better = figure < self._best - margin
-        else:
-            is_better = figure > self._best + margin
-        if is_better:
-            self._best, self._num_bad = figure, 0
+        """Take note of an evaluation's metric, and lower the learning rate if it is time."""
+        if self._monitor.is_new_best(figure, epoch):
+            self._num_bad = 0
         elif epoch >= self.num_warn_up:
             self._num_bad += 1
         if self._cooldown_left > 0:
@@ -126,10 +137,10 @@ class PlateauLR(LRScheduler):
             self._reduce(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the figures so far have led to."""
+        """Return what the metrics so far have led to."""
         return {
+            **self._monitor.state_dict(),
             "scale": self._scale,
-            "best": self._best,
             "num_bad": self._num_bad,
             "cooldown_left": self._cooldown_left,
         }
@@ -137,8 +148,10 @@ class PlateauLR(LRScheduler):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
         self._scale = float(state["scale"])
-        self._best = float(state["best"])
-        self._num_bad = int(state["num_bad"])
+        changed = self._monitor.load_state_dict(state)
+        if changed and self.is_main_process:
+            logger.warning("plateau: %s", changed)
+        self._num_bad = int(state["num_bad"]) if self._monitor.is_of(state) else 0
         self._cooldown_left = int(state["cooldown_left"])
         self._update = -1
 
@@ -148,37 +161,11 @@ class PlateauLR(LRScheduler):
         if lower < self._scale:
             logger.info(
                 "epoch %d: %s has not improved on %.6g for %d evaluations; lr %.3g -> %.3g",
-                epoch,
+                epoch_number(epoch),
                 self.indicator,
-                self._best,
+                self._monitor.best if self._monitor.best is not None else math.nan,
                 self.patience + 1,
                 self.lr_init * self._scale,
                 self.lr_init * lower,
             )
         self._scale = lower
-
-
-def _smaller_is_better(indicator: str, inverse: bool | None, mode: str | None) -> bool:
-    """Return the direction of progress, or raise ConfigError if two were given."""
-    if mode not in (None, "min", "max"):
-        raise ConfigError(f"mode={mode!r} is neither 'min' (smaller is better) nor 'max'.")
-    if inverse is not None and mode is not None and inverse != (mode == "min"):
-        raise ConfigError(
-            f"inverse={inverse!r} and mode={mode!r} contradict each other. Leave one of them out: "
-            f"inverse=True is mode='min', smaller is better."
-        )
-    if mode is not None:
-        return mode == "min"
-    if inverse is not None:
-        return inverse
-    return any(word in indicator.lower() for word in ("loss", "err"))
-
-
-def _names(logs: Mapping[str, Any]) -> list[str]:
-    """Return the names of the figures in ``logs``, however deep."""
-    found: list[str] = []
-    for name, value in logs.items():
-        found += [*([] if name in ("test", "train") else [name])]
-        if isinstance(value, Mapping):
-            found += _names(value)
-    return list(dict.fromkeys(found))

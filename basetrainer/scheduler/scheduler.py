@@ -20,8 +20,9 @@ class LRScheduler(Callback):
 
     The time counts optimizer updates, not batches: ``epoch + update / updates_per_epoch``. With
     ``accumulate_steps`` micro-batches to an update, several batches share a learning rate, and the
-    curve is the same however a global batch is split. There is no state: after a resume the same
-    position gives the same learning rate.
+    curve is the same however a global batch is split. Updates that are left out
+    (``on_nonfinite: skip``, a gradient scaler) do not count within their epoch. There is no state:
+    after a resume the same position gives the same learning rate.
 
     Parameter groups keep their ratios. A group's ratio is its initial learning rate over that
     which the optimizer was made with (or the largest one, if no group has that).
@@ -73,6 +74,7 @@ class LRScheduler(Callback):
         self.epoch = 0
         self._update = -1  # within the epoch; the one whose learning rate is written
         self._ready_for = -1  # the batch whose learning rate is written
+        self._hears_batches = False  # whether the loop calls the hooks of the running batch
         self._accumulate = 1
         self._updates = self.num_steps  # per epoch
         self._groups: list[dict[str, Any]] = []
@@ -96,25 +98,44 @@ class LRScheduler(Callback):
         self._set_lr(step)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Set the learning rate of the epoch's first update."""
+        """Set the learning rate of the epoch's first update, or where a run goes on within it."""
         self._update = -1  # whatever was done to it between two epochs, it is written again
-        self.step(epoch, 0)
-        self._ready_for = 0
+        first = self._position[0] if getattr(self.engine, "epoch", -1) == epoch else 0
+        self.step(epoch, first)
+        self._ready_for = first
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """See to it that a run which goes on in the middle of an epoch starts right there."""
+        self._hears_batches = True
+        batch = self._number(batch)
         if batch != self._ready_for or self.optimizer.param_groups is not self._groups:
             self._set_lr(batch)
 
+    def on_optimizer_step(self, update: int, logs: Logs | None = None) -> None:
+        """Set the learning rate of the next update in a loop that calls no hooks of a batch."""
+        if self.engine is not None and not self._hears_batches:
+            self._set_lr(self._position[0] + 1)
+        self._hears_batches = False
+
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Set the learning rate of the next batch."""
-        self._ready_for = batch + 1
-        self._set_lr(batch + 1)
+        self._ready_for = self._number(batch) + 1
+        self._set_lr(self._ready_for)
 
     @property
     def accumulate_steps(self) -> int:
         """Batches per update, from the engine; 1 without one."""
         return getattr(self.engine, "accumulate_steps", 1)
+
+    def _number(self, batch: int) -> int:
+        """Return the running batch, however the loop that calls the hooks counts."""
+        return self._position[0] if getattr(self.engine, "is_counting", False) else batch
+
+    @property
+    def _position(self) -> tuple[int, int]:
+        """The batch within the epoch, and the updates that were left out in it."""
+        position = getattr(self.engine, "position", None)
+        return (0, 0) if position is None else (position.step, position.skipped)
 
     def _count_updates(self) -> None:
         self._accumulate = self.accumulate_steps
@@ -123,7 +144,8 @@ class LRScheduler(Callback):
     def _set_lr(self, step: int) -> None:
         """Write the learning rate of batch ``step``, unless it is that of the batch before."""
         # An epoch with more batches than announced stays at its last update's learning rate.
-        update = min(step // self._accumulate, self._updates - 1)
+        due = max(step // self._accumulate - self._position[1], 0)
+        update = min(due, self._updates - 1)
         groups = self.optimizer.param_groups
         # load_state_dict makes new groups: what was written there is gone.
         if update == self._update and groups is self._groups:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.data.resume import close_workers, set_epoch
 from basetrainer.distributed.strategy import full_state
@@ -76,7 +77,7 @@ def batches_of(make: Make, folder: Path, num_workers: int) -> dict[str, Any]:
         for epoch in range(2):
             set_epoch(loader, epoch)
             for number, batch in enumerate(loader):
-                place = f"{name or 'test'} batch {number} of epoch {epoch}"
+                place = f"{name or 'test'} batch {number} of epoch {epoch_number(epoch)}"
                 found.update({f"{place} {key}": value for key, value in flat(batch)})
         close_workers(loader)
     return found

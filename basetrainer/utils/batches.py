@@ -7,10 +7,46 @@ from typing import Any
 
 from torch import Tensor
 
+from basetrainer.errors import UsageError
+
 
 def labels_of(inputs: Any) -> Any:
-    """Return the labels of a batch: its entry ``label`` if it is a dict, else its second part."""
-    return inputs["label"] if isinstance(inputs, Mapping) else inputs[1]
+    """Return the labels of a batch: its entry ``label`` if it is a dict, else its second part.
+
+    Raises:
+        UsageError: If it has none there.
+    """
+    if isinstance(inputs, Mapping):
+        if "label" in inputs:
+            return inputs["label"]
+        found = f"a dict with the keys {', '.join(map(str, inputs))}"
+    elif isinstance(inputs, (list, tuple)):
+        if len(inputs) > 1:
+            return inputs[1]
+        found = f"a {type(inputs).__name__} of length {len(inputs)}"
+    elif not isinstance(inputs, Tensor) and hasattr(inputs, "label"):
+        return inputs.label
+    else:
+        found = f"a {type(inputs).__name__}"
+    raise UsageError(
+        f"No labels: the batch is {found}. They are expected under 'label' of a dict, or as the "
+        f"second part of a list or tuple."
+    )
+
+
+def input_of(inputs: Any) -> Any:
+    """Return what a network gets of a batch.
+
+    Args:
+        inputs: Of a dict it is the entry ``image``, else the first images in it, else its first
+            entry; of a list or tuple the first part; anything else is the input itself.
+    """
+    if isinstance(inputs, Mapping):
+        if "image" in inputs:
+            return inputs["image"]
+        images = images_of(inputs)
+        return images if images is not None else next(iter(inputs.values()), None)
+    return inputs[0] if isinstance(inputs, (list, tuple)) and len(inputs) else inputs
 
 
 def logits_of(outputs: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from basetrainer._names import nearest_key
 from basetrainer.utils.config_checks import (
     COUNT,
     DEVIATIONS,
@@ -40,7 +41,6 @@ from basetrainer.utils.config_values import (
     as_int,
     as_text,
 )
-from basetrainer.utils.misspelt import nearest_misspelling
 
 __all__ = [
     "KNOWN_KEYS",
@@ -224,7 +224,7 @@ def warn_misspelt(keys: Iterable[str], known: Iterable[str], origins: Mapping[st
     """
     known = frozenset(known)
     for key in keys:
-        meant = None if key in known else nearest_misspelling(key, known)
+        meant = None if key in known else nearest_key(key, known)
         if meant:
             place = f" ({origins[key]})" if origins.get(key) else ""
             logger.warning(

@@ -192,31 +192,37 @@ def write_or_warn(path: Path, text: str) -> bool:
     return True
 
 
-def link_or_copy(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Give a file a second name, or copy it where that cannot be; the name is of a whole file.
+def copy_atomically(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Copy a file so that under the new name there is always the old or the new one, whole.
+
+    It never becomes a hard link: whoever changes one in place does not change the other. Where the
+    file system can (Btrfs, XFS), both share their blocks until one is changed.
 
     Args:
-        source: The file; it must never be changed in place any more, only replaced.
-        path: The other name; a file there is replaced.
+        source: The file.
+        path: The copy; a file there is replaced.
 
     Raises:
-        StorageError: If there is no room for a copy.
-        OSError: If it can neither be linked nor copied for another reason.
+        StorageError: If there is no room for it.
+        OSError: If it cannot be copied for another reason.
     """
-    target = Path(path)
-    temporary = _temporary(target)
-    try:
-        try:
-            os.link(source, temporary)
-        except OSError:  # another disk, or one that has no links
-            shutil.copyfile(source, temporary)
-        temporary.replace(target)
-    except OSError as error:
-        raise explained(error, target) from error
-    finally:
-        # Renaming one name of a file to another of the same file leaves both.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    original = Path(source)
+    write_atomically(path, lambda file: _copy_bytes(original, file), original.stat().st_size)
+
+
+def _copy_bytes(source: Path, copy: BinaryIO) -> None:
+    size, copied = source.stat().st_size, 0
+    with source.open("rb") as original:
+        if hasattr(os, "copy_file_range"):  # in the kernel, without taking new blocks if it can
+            with contextlib.suppress(OSError):  # not on every file system
+                while part := os.copy_file_range(
+                    original.fileno(), copy.fileno(), size, copied, copied
+                ):
+                    copied += part
+        if copied < size:
+            original.seek(copied)
+            copy.seek(copied)
+            shutil.copyfileobj(original, copy, 1 << 20)
 
 
 def remove_stale_temporaries(folder: str | os.PathLike[str]) -> None:

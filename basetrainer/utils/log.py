@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from basetrainer._names import nearest
 from basetrainer.errors import ConfigError
@@ -89,6 +89,33 @@ def set_logger(
 def get_logger(name: str | None = None) -> logging.Logger:
     """Return the logger ``name``; None, the default, is the package's own."""
     return logging.getLogger(name or PACKAGE)
+
+
+def as_logger(logger: Any, name: str) -> logging.Logger:
+    """Return a logger of Python's logging that hands its lines to ``logger``.
+
+    Args:
+        logger: One of Python's logging, which is returned as it is; any object with ``info``, such
+            as loguru's, which gets finished texts by ``debug``, ``info``, ``warning`` or ``error``
+            (by ``info`` where it has no such method); or None.
+        name: Of the logger that is returned for None.
+
+    Raises:
+        ConfigError: If the object has no ``info``.
+    """
+    if logger is None:
+        return logging.getLogger(name)
+    if isinstance(logger, (logging.Logger, logging.LoggerAdapter)):
+        return cast(logging.Logger, logger)
+    if not callable(getattr(logger, "info", None)):
+        raise ConfigError(
+            f"logger: {logger!r} has no method info(text). Pass a logger, such as "
+            f"basetrainer.utils.log.get_logger()."
+        )
+    # Not registered: it is this object's alone.
+    handing_on = logging.Logger(name, logging.DEBUG)  # noqa: LOG001
+    handing_on.addHandler(_HandOn(logger))
+    return handing_on
 
 
 def show_unless_heard() -> None:
@@ -183,6 +210,19 @@ class _FileHandler(logging.FileHandler):
         """Close the file, whatever it still could not take."""
         with contextlib.suppress(OSError):
             super().close()
+
+
+class _HandOn(logging.Handler):
+    """Hands texts to an object that is no logger of Python's."""
+
+    def __init__(self, target: Any) -> None:
+        super().__init__()
+        self._target = target
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand one line on; braces and percent signs in it are no format."""
+        say = getattr(self._target, record.levelname.lower(), self._target.info)
+        say(record.getMessage())
 
 
 class _ConsoleHandler(logging.Handler):

@@ -38,7 +38,9 @@ class Losses(TinyTrainer):
 
 
 def test_a_point_over_the_updates_tells_of_the_steps_since_the_last_one(tmp_path):
-    trainer = Losses(CFG, [*recorders(), LogHistory(tmp_path)])  # three steps an epoch
+    trainer = Losses(
+        CFG, [*recorders(), LogHistory(tmp_path, pictures=False)]
+    )  # three steps an epoch
     trainer.run()
     found = points(tmp_path / "steps")
     assert set(found) == {f"train_{one}_step" for one in ("loss", "Acc", "Acc_top2")} | {"lr_step"}
@@ -49,7 +51,7 @@ def test_a_point_over_the_updates_tells_of_the_steps_since_the_last_one(tmp_path
 
 
 def test_all_values_of_a_step_are_one_event(tmp_path):
-    TinyTrainer(CFG, [*recorders(), LogHistory(tmp_path)]).run()
+    TinyTrainer(CFG, [*recorders(), LogHistory(tmp_path, pictures=False)]).run()
     tags = [[value.tag for value in event.summary.value] for event in raw_events(tmp_path)]
     epochs = [one for one in tags if "lr_epoch" in one]
     assert [len(one) for one in epochs] == [7, 7]
@@ -59,15 +61,17 @@ def test_all_values_of_a_step_are_one_event(tmp_path):
 
 def test_points_are_at_most_as_close_as_the_runs_log_points(tmp_path):
     cfg = {**CFG, "log_freq": 3}
-    TinyTrainer(cfg, [*recorders(), LogHistory(tmp_path / "a", log_freq=1)]).run()
+    TinyTrainer(cfg, [*recorders(), LogHistory(tmp_path / "a", log_freq=1, pictures=False)]).run()
     assert [one for one, _ in points(tmp_path / "a" / "steps")["lr_step"]] == [3, 6]
-    TinyTrainer({**cfg, "log_freq": 0}, [*recorders(), LogHistory(tmp_path / "b")]).run()
+    TinyTrainer(
+        {**cfg, "log_freq": 0}, [*recorders(), LogHistory(tmp_path / "b", pictures=False)]
+    ).run()
     assert not (tmp_path / "b" / "steps").exists()
 
 
 def test_a_window_of_accumulation_is_one_point(tmp_path):
     cfg = {**CFG, "log_freq": 1, "accumulate_steps": 2}
-    TinyTrainer(cfg, [*recorders(), LogHistory(tmp_path)]).run()
+    TinyTrainer(cfg, [*recorders(), LogHistory(tmp_path, pictures=False)]).run()
     assert [one for one, _ in points(tmp_path / "steps")["lr_step"]] == [1, 2, 3, 4]
 
 
@@ -79,7 +83,7 @@ def test_nothing_is_read_between_log_points(tmp_path):
             reads.append(self.engine.position.update)  # type: ignore[union-attr]
             return super().recent()
 
-    TinyTrainer({**CFG, "log_freq": 3}, [Counted(), LogHistory(tmp_path)]).run()
+    TinyTrainer({**CFG, "log_freq": 3}, [Counted(), LogHistory(tmp_path, pictures=False)]).run()
     assert reads == [3, 6]
 
 
@@ -89,7 +93,7 @@ def test_losses_of_a_dict_have_tags_below_one_over_the_updates(tmp_path):
             outputs, loss = super().run_step(inputs)
             return outputs, {"box": loss, "cls": 2 * loss}
 
-    Multi(CFG, [MultiLossesRecorder(), LogHistory(tmp_path)]).run()
+    Multi(CFG, [MultiLossesRecorder(), LogHistory(tmp_path, pictures=False)]).run()
     found = points(tmp_path / "steps")
     assert set(found) == {
         *("train_loss_step/box", "train_loss_step/cls", "train_loss_step/total_loss", "lr_step")
@@ -107,7 +111,7 @@ def plugin(folder: Any, tag: str) -> Any:
 
 def test_the_settings_are_on_the_page_of_hyperparameters(tmp_path):
     cfg = {**CFG, "lr": 0.1, "net": {"name": "tiny", "sizes": [3, 3]}, "work_dir": "w", "x": None}
-    TinyTrainer(cfg, [*recorders(), LogHistory(tmp_path)]).run()
+    TinyTrainer(cfg, [*recorders(), LogHistory(tmp_path, pictures=False)]).run()
     found = plugin(tmp_path, "_hparams_/session_start_info").hparams
     assert found["lr"].number_value == 0.1
     assert found["progress"].WhichOneof("kind") == "bool_value"
@@ -133,7 +137,7 @@ def test_how_a_run_ended_is_told(fails, tmp_path):
             if fails:
                 raise ValueError("mine")
 
-    trainer = Failing(CFG, [*recorders(), LogHistory(tmp_path)])
+    trainer = Failing(CFG, [*recorders(), LogHistory(tmp_path, pictures=False)])
     if fails:
         with pytest.raises(ValueError, match="mine"):
             trainer.run()
@@ -147,7 +151,7 @@ def test_the_best_figure_so_far_has_a_tag(tmp_path):
     callbacks = recorders()
     trainer = TinyTrainer({**CFG, "num_epochs": 4}, callbacks)
     saver = ModelCheckpoint(trainer.model, None, tmp_path / "m", 4, indicator="loss", mode="min")
-    trainer.callbacks = [*callbacks, LogHistory(tmp_path), saver]
+    trainer.callbacks = [*callbacks, LogHistory(tmp_path, pictures=False), saver]
     trainer.run()
     found = points(tmp_path)
     losses = [value for _, value in found["test_loss_epoch"]]
@@ -160,7 +164,9 @@ def test_the_graph_of_a_model_is_written_on_request_and_changes_no_training(tmp_
     for graph in (False, True):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
-        trainer = TinyTrainer(CFG, [LogHistory(tmp_path / str(graph), graph=graph)], model=model)
+        trainer = TinyTrainer(
+            CFG, [LogHistory(tmp_path / str(graph), graph=graph, pictures=False)], model=model
+        )
         trainer.run()
         ends.append(weights(trainer))
     assert torch.equal(*ends)
@@ -177,8 +183,12 @@ def test_a_model_that_cannot_be_traced_is_one_warning(tmp_path, caplog, capsys):
             return super().forward(data)
 
     with caplog.at_level(logging.WARNING, logger="basetrainer"):
-        TinyTrainer(CFG, [LogHistory(tmp_path, graph=True)], model=Untraceable(3, 3)).run()
-        TinyTrainer(CFG, [LogHistory(tmp_path / "none", graph=True)], tests=False).run()
+        TinyTrainer(
+            CFG, [LogHistory(tmp_path, graph=True, pictures=False)], model=Untraceable(3, 3)
+        ).run()
+        TinyTrainer(
+            CFG, [LogHistory(tmp_path / "none", graph=True, pictures=False)], tests=False
+        ).run()
     said = [record.getMessage() for record in caplog.records]
     assert said == [
         "no model graph for TensorBoard: it cannot be traced (I look)",

@@ -8,6 +8,7 @@ import math
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from basetrainer.callbacks.metrics_jsonl import MetricsJsonl, plain
 from basetrainer.callbacks.results_csv import ResultsCsv
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from tests.callbacks.events import points
+from tests.fixtures.programs import run_program
 from tests.tiny import TinyTrainer
 
 QUIET = {"num_epochs": 2, "progress": False}
@@ -36,7 +38,9 @@ def json_lines(path: Path) -> list[Any]:
 
 
 def test_metrics_jsonl_has_an_object_per_epoch(tmp_path):
-    logs = TinyTrainer(QUIET, [LossesRecorder(), AccuracyRecorder(), LogHistory(tmp_path)]).run()
+    logs = TinyTrainer(
+        QUIET, [LossesRecorder(), AccuracyRecorder(), LogHistory(tmp_path, pictures=False)]
+    ).run()
     found = json_lines(tmp_path / "metrics.jsonl")
     assert [one["epoch"] for one in found] == [0, 1]
     assert found[1]["test"] == logs["test"]
@@ -52,10 +56,10 @@ def test_nan_and_infinity_are_null(tmp_path):
 
 def test_what_users_put_into_logs_becomes_plain():
     value = {"t": torch.tensor([1.5], requires_grad=True), 1: (np.float32(0.5), np.arange(2))}
-    assert plain({"a": value, "p": Path("x")}) == {
-        "a": {"t": [1.5], "1": [0.5, [0, 1]]},
-        "p": "x",
-    }
+    more = {"p": Path("x"), "s": torch.eye(2).to_sparse(), "d": Decimal("0.5"), "b": torch.ones(2)}
+    found = plain({"a": value, **more})
+    assert found.pop("s").startswith("tensor(")
+    assert found == {"a": {"t": 1.5, "1": [0.5, [0, 1]]}, "p": "x", "d": 0.5, "b": [1.0, 1.0]}
 
 
 def test_a_line_that_was_cut_off_is_dropped_when_a_run_goes_on(tmp_path):
@@ -70,13 +74,13 @@ def test_a_line_that_was_cut_off_is_dropped_when_a_run_goes_on(tmp_path):
 
 
 def test_run_json_says_what_made_the_run(tmp_path):
-    TinyTrainer({**QUIET, "seed": 7}, [LogHistory(tmp_path)]).run()
+    TinyTrainer({**QUIET, "seed": 7}, [LogHistory(tmp_path, pictures=False)]).run()
     found = json.loads((tmp_path / "run.json").read_text())
     assert found["seed"] == 7
     assert found["command"] == [sys.executable, *sys.argv]
     assert found["versions"]["torch"] == torch.__version__
     assert {"host", "start", "git", "device", "processes", "system"} <= set(found)
-    TinyTrainer({**QUIET, "seed": 8}, [LogHistory(tmp_path)]).run()
+    TinyTrainer({**QUIET, "seed": 8}, [LogHistory(tmp_path, pictures=False)]).run()
     found = json.loads((tmp_path / "run.json").read_text())
     assert (found["seed"], [one["seed"] for one in found["earlier"]]) == (8, [7])
 
@@ -106,6 +110,7 @@ import os, signal, sys
 import torch
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
+from tests.fixtures.programs import run_program
 from tests.tiny import TinyTrainer
 
 class Killed(TinyTrainer):
@@ -116,13 +121,13 @@ class Killed(TinyTrainer):
 
 torch.set_num_threads(1)
 cfg = {"num_epochs": 9, "progress": False, "log_freq": 1}
-Killed(cfg, [LossesRecorder(), LogHistory(sys.argv[1], indicators=["loss"])]).run()
+Killed(cfg, [LossesRecorder(), LogHistory(sys.argv[1], indicators=["loss"], pictures=False)]).run()
 """
 
 
 def test_a_killed_run_leaves_files_that_open_and_hold_every_finished_epoch(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, timeout=100, capture_output=True, text=True)
+    Path("killed.py").write_text(KILLED)
+    done = run_program("killed.py", str(tmp_path))
     assert done.returncode == -signal.SIGKILL, done.stderr
     with (tmp_path / "results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))

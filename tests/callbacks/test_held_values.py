@@ -121,7 +121,7 @@ def test_the_guard_holds_its_losses_itself():
     guard.watch({"good": torch.tensor(1.0), "bad": large[5]}, 1.0, 3, 4)
     large.zero_()
     assert held_bytes(guard) < 4096
-    with pytest.raises(NonFiniteError, match="'bad' became nan at epoch 3, step 4"):
+    with pytest.raises(NonFiniteError, match="'bad' became nan at epoch 4, step 4"):
         guard.check()
 
 
@@ -163,7 +163,7 @@ def test_a_guard_without_log_points_holds_no_more_than_so_many_and_still_finds_t
         guard.watch({"a": torch.tensor(0.1), "b": torch.tensor(bad)}, 1.0, 0, step)
         if step == 2 * _MOST_LOSSES - 2:
             assert held_bytes(guard) < _MOST_LOSSES * 16
-    with pytest.raises(NonFiniteError, match="'b' became nan at epoch 0, step 5"):
+    with pytest.raises(NonFiniteError, match="'b' became nan at epoch 1, step 5"):
         guard.check()
     guard.watch(torch.tensor(0.1), 1.0, 0, 99)
     guard.check()  # what was told is not told again

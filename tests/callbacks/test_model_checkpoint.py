@@ -122,7 +122,61 @@ def test_weights_of_nan_are_never_best_whatever_their_figure(tmp_path, caplog):
     trainer.callbacks = [Poison(), *trainer.callbacks]
     trainer.run()
     assert [path.name for path in tmp_path.glob("best_*.pth")] == ["best_model_000_0.5000.pth"]
-    assert "epoch 1 is not the best: its weights are NaN or infinite" in caplog.text
+    assert "the weights of epoch 2 are not saved: they are NaN or infinite" in caplog.text
+
+
+def test_weights_of_nan_replace_no_file_whatever_the_engine_is_told_to_do(tmp_path, caplog):
+    class Spoil(Callback):
+        def on_test_begin(self, logs: Any = None) -> None:
+            assert self.engine is not None
+            if self.engine.epoch == 1:
+                self.engine.model.weight.data.fill_(float("nan"))
+
+    trainer = Saving(tmp_path, [0.5, 1.0])
+    trainer.callbacks = [Spoil(), *trainer.callbacks]
+    trainer.run()
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == [
+        "best_model_000_0.5000.pth",
+        "latest_model_000_0.5000.pth",
+        "model_000_0.5000.pth",
+        "model_optimizer.pth",
+    ]
+    assert torch.load(tmp_path / "model_optimizer.pth", weights_only=True)["epoch"] == 0
+    assert caplog.text.count("the weights of epoch 2 are not saved") == 1
+
+
+def test_what_the_engine_has_need_not_be_given():
+    class Short(Saving):
+        def build_callbacks(self, cfg: Any, **kwargs: Any) -> Any:
+            self.saver = ModelCheckpoint(**self.options)
+            return [*self.given_callbacks, self.saver]
+
+    trainer = Short(Path(), [1.0, 2.0, 3.0, 1.5], model_nums=2)
+    trainer.cfg["work_dir"] = "here"
+    assert trainer.saver.best_model is None
+    trainer.run()
+    assert sorted(path.name for path in Path("here/model").glob("*.pth")) == [
+        "best_model_002_3.0000.pth",
+        "latest_model_003_1.5000.pth",
+        "model_002_3.0000.pth",
+        "model_003_1.5000.pth",
+        "model_optimizer.pth",
+    ]
+    saved = torch.load("here/model/model_optimizer.pth", weights_only=True)
+    assert saved["optimizer"]["state"].keys() == {0, 1}
+    trainer = Short(Path(), [1.0])
+    trainer.cfg["model_dir"] = "there"
+    trainer.run()
+    assert Path("there/model_optimizer.pth").is_file()
+
+
+def test_without_a_folder_it_says_where_to_name_one():
+    class Nowhere(Saving):
+        def build_callbacks(self, cfg: Any, **kwargs: Any) -> Any:
+            return [ModelCheckpoint()]
+
+    with pytest.raises(ConfigError, match="or set model_dir or work_dir in"):
+        Nowhere(Path(), [1.0]).run()
 
 
 def test_best_save_waits_for_its_epoch(tmp_path):
@@ -168,11 +222,19 @@ def test_an_unknown_indicator_is_said_with_the_nearest_name(tmp_path, caplog):
     assert not any(name.startswith("best") for name in names)
 
 
-def test_a_callback_behind_it_is_warned_of(tmp_path, caplog):
+def test_a_callback_behind_it_is_warned_of_if_it_does_something_at_an_epochs_end(tmp_path, caplog):
+    class Late(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            pass
+
     trainer = Saving(tmp_path, [1.0])
-    trainer.callbacks.reverse()
+    trainer.callbacks.reverse()  # Figures comes last: it writes in on_test_end, which is early
     trainer.run()
-    assert "should be the last callback: what Figures does" in caplog.text
+    assert "should be the last callback" not in caplog.text
+    trainer = Saving(tmp_path, [1.0])
+    trainer.callbacks.append(Late())
+    trainer.run()
+    assert "should be the last callback: what Late does" in caplog.text
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
@@ -213,14 +275,14 @@ def test_resume_model_goes_on_after_the_last_finished_epoch(tmp_path, as_folder)
     assert second.position.update == 3
 
 
-def test_resume_model_takes_weights_alone_and_says_what_is_wrong(tmp_path):
+def test_resume_model_takes_weights_alone_and_says_what_is_wrong(tmp_path, caplog):
     trainer = Saving(tmp_path, [1.0])
     trainer.run()
     best = tmp_path / "best_model_000_1.0000.pth"
     assert trainer.saver.resume_model(trainer.model, None, best)[2] == 0
     assert trainer.saver.resume_model(trainer.model, None, None)[2] == 0
-    with pytest.raises(ConfigError, match="absent"):
-        trainer.saver.resume_model(trainer.model, None, tmp_path / "absent.pth")
+    assert trainer.saver.resume_model(trainer.model, None, tmp_path / "absent.pth")[2] == 0
+    assert "absent.pth does not exist, so training starts at epoch 1" in caplog.text
     with pytest.raises(CheckpointError, match=r"weight.*\(3, 3\)|weight.*shape"):
         trainer.saver.resume_model(nn.Linear(3, 5), None, best)
     best.write_bytes(b"no weights")

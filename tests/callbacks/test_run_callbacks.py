@@ -123,12 +123,12 @@ def test_early_stop_ends_the_run_after_so_many_evaluations_without_a_new_best(
     assert "Acc" in trainer.stop_reason
 
 
-def test_early_stop_says_that_nobody_writes_its_figure_and_lets_the_run_go_on(caplog):
+def test_early_stop_says_that_nobody_writes_its_metric_and_lets_the_run_go_on(caplog):
     stop = EarlyStop(1, "Recall", "max")
     trainer = TinyTrainer({**QUIET, "num_epochs": 2}, [Figures([1.0, 0.5], "Acc"), stop])
     trainer.run()
     assert (trainer.epoch, trainer.stop_reason) == (1, None)
-    assert "early_stop: no figure is called 'Recall'" in caplog.text
+    assert "early_stop: no metric is called 'Recall'. Known: Acc" in caplog.text
 
 
 def test_early_stop_watches_what_model_checkpoint_watches(tmp_path):
@@ -144,7 +144,7 @@ def test_early_stop_watches_what_model_checkpoint_watches(tmp_path):
     assert trainer.epoch == 2
 
 
-def test_early_stop_without_a_figure_says_what_to_set():
+def test_early_stop_without_a_metric_says_what_to_set():
     with pytest.raises(ConfigError, match="early_stop_indicator"):
         TinyTrainer({**QUIET, "early_stop": 1}).run()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.corruption import KINDS, examine
+from scenarios.corruption import KINDS, examine
 
 
 def test_flipped_bits_and_cuts_are_noticed_and_the_run_goes_on_to_equal_bits(tmp_path):

@@ -20,7 +20,7 @@ from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.errors import StorageError
 from basetrainer.utils.log import set_logger
-from benchmarks import killable
+from scenarios import killable
 
 MIB = 1 << 20
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.hostile import PLACES, Outcome, Victim, outcome, read_yaml
-from benchmarks.hostile_files import FILES, GIANTS, MANIFESTS, MARK, PICKLES, YAMLS
+from scenarios.hostile import PLACES, Outcome, Victim, outcome, read_yaml
+from scenarios.hostile_files import FILES, GIANTS, MANIFESTS, MARK, PICKLES, YAMLS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is in /proc")
 

@@ -138,20 +138,39 @@ def test_checkpoints_beyond_a_point_are_put_aside_not_removed(tmp_path):
     assert sum(name.startswith("abandoned-update-0000000") for name in names(tmp_path)) == 2
 
 
-def test_a_link_to_the_state_stays_whole_when_its_checkpoint_is_removed(tmp_path):
-    link = tmp_path / "model_optimizer.pth"
+def test_a_copy_of_the_state_and_the_checkpoint_stay_whole_whatever_is_done_to_the_other(tmp_path):
+    copy = tmp_path / "model_optimizer.pth"
     store = CheckpointStore(tmp_path / "c", keep_last=1, keep_best=0)
-    store.write(TREE, manifest(1), links=[link])
-    store.write({**TREE, "text": "y"}, manifest(2))
+    store.write(TREE, manifest(1), copies=[copy])
     store.wait()
-    assert torch.load(link, weights_only=True)["text"] == "x"
+    whole = copy.read_bytes()
+    with copy.open("r+b") as file:
+        file.truncate(10)
+    ((path, _),) = store.good()
+    assert (path / STATE).read_bytes() == whole
+    store.write(TREE, manifest(2), copies=[copy])
+    store.write({**TREE, "text": "y"}, manifest(3))  # removes the checkpoint before
+    store.wait()
+    assert torch.load(copy, weights_only=True)["text"] == "x"
+
+
+def test_the_best_are_those_by_the_metric_of_the_newest(tmp_path):
+    store = CheckpointStore(tmp_path, keep_last=1, keep_best=1)
+    rated = [("", 0.3), ("Acc", 90.0), ("score", 0.5), ("score", 0.4)]
+    kept = []
+    for update, (metric, figure) in enumerate(rated, start=1):
+        store.write(TREE, manifest(update, metric=metric, figure=figure))
+        store.wait()
+        kept.append([int(name[-1]) for name in names(tmp_path)])
+    # A manifest of old does not say its metric; 90 percent is no better score than 0.5.
+    assert kept == [[1], [2], [3], [3, 4]]
 
 
 def test_a_copy_that_cannot_be_written_is_told_apart_from_the_checkpoint(tmp_path):
     store = CheckpointStore(tmp_path)
     link = tmp_path / "gone" / "model_optimizer.pth"
     with pytest.raises(StorageError, match=r"model_optimizer.pth cannot be written.*is whole"):
-        store.write(TREE, manifest(1), links=[link])
+        store.write(TREE, manifest(1), copies=[link])
     ((path, _),) = store.good()
     assert path == store.newest()
 

@@ -118,10 +118,10 @@ def test_plot_draws_one_run_or_compares_several(tmp_path, capsys):
     second = log_of(tmp_path / "second", [80.0])
     assert main(["plot", str(first.parent)]) == 0
     assert Path("curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "first: 3 epochs, best Acc 70.5 in epoch 1\ncurves.png" in capsys.readouterr().out
+    assert "first: 3 epochs, best Acc 70.5 in epoch 2\ncurves.png" in capsys.readouterr().out
     assert main(["plot", str(first), str(second), "--out", "out/both.svg"]) == 0
     assert "<svg" in Path("out/both.svg").read_text()
-    assert "second: 1 epoch, best Acc 80 in epoch 0" in capsys.readouterr().out
+    assert "second: 1 epoch, best Acc 80 in epoch 1" in capsys.readouterr().out
 
 
 def test_plot_tells_runs_of_the_same_name_apart(tmp_path, capsys):

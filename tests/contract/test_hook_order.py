@@ -13,12 +13,15 @@ EPOCH = """\
 set_model()
 on_epoch_begin({e})
 on_batch_begin(0)
+on_optimizer_step({u[0]})
 on_train_summary({e}, 0)
 on_batch_end(0)
 on_batch_begin(1)
+on_optimizer_step({u[1]})
 on_train_summary({e}, 1)
 on_batch_end(1)
 on_batch_begin(2)
+on_optimizer_step({u[2]})
 on_train_summary({e}, 2)
 on_batch_end(2)
 on_test_begin()
@@ -31,7 +34,9 @@ on_epoch_end({e})
 
 
 def golden(num_epochs: int) -> list[str]:
-    epochs = "".join(EPOCH.format(e=epoch) for epoch in range(num_epochs))
+    epochs = "".join(
+        EPOCH.format(e=epoch, u=range(3 * epoch + 1, 3 * epoch + 4)) for epoch in range(num_epochs)
+    )
     return ["on_train_begin()", *epochs.splitlines(), "on_train_end()"]
 
 
@@ -89,7 +94,7 @@ def test_an_exception_is_heard_and_says_where_it_was():
         TinyTrainer({"num_epochs": 1, "progress": False}, [tracer, Failing()]).run()
     assert tracer.trace[-1] == "on_exception()"
     assert "on_train_end()" not in tracer.trace
-    assert getattr(caught.value, "__notes__", ["epoch 0, step 1"])[0].endswith("epoch 0, step 1")
+    assert getattr(caught.value, "__notes__", ["epoch 1, step 1"])[0].endswith("epoch 1, step 1")
 
 
 def test_stop_within_an_epoch_ends_the_run_at_the_next_step_without_an_evaluation():
@@ -101,7 +106,7 @@ def test_stop_within_an_epoch_ends_the_run_at_the_next_step_without_an_evaluatio
     tracer = Tracer()
     trainer = TinyTrainer({"num_epochs": 3, "progress": False}, [Stopper(), tracer])
     trainer.run()
-    assert tracer.trace == [*golden(1)[:9], "on_train_end()"]
+    assert tracer.trace == [*golden(1)[:11], "on_train_end()"]
     assert trainer.stop_reason == "enough"
     assert (trainer.position.epoch, trainer.position.step) == (0, 2)
 

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from basetrainer.utils.setup_config import load_config
+from tests.fixtures.programs import TIMEOUT, run_program
 
 PROGRAM = Path(__file__).with_name("old_program.py")
 CONFIG = """\
@@ -43,13 +44,7 @@ def run(
     *arguments: str, ids: str = "0", finetune: str = "null", lr: str = "1e-1"
 ) -> subprocess.CompletedProcess[str]:
     Path("config.yaml").write_text(CONFIG.format(ids=ids, finetune=finetune, lr=lr))
-    return subprocess.run(
-        [sys.executable, str(PROGRAM), "--config_file", "config.yaml", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        env={**os.environ, "PYTHONWARNINGS": "error::DeprecationWarning:basetrainer"},
-    )
+    return run_program(PROGRAM, "--config_file", "config.yaml", *arguments)
 
 
 def only_run(root: Path) -> Path:
@@ -58,7 +53,14 @@ def only_run(root: Path) -> Path:
 
 
 def test_an_old_program_leaves_what_it_always_left(tmp_path):
-    done = run()
+    Path("config.yaml").write_text(CONFIG.format(ids="0", finetune="null", lr="1e-1"))
+    done = subprocess.run(  # an interpreter of its own, as its user starts it
+        [sys.executable, str(PROGRAM), "--config_file", "config.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        env={**os.environ, "PYTHONWARNINGS": "error::DeprecationWarning:basetrainer"},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("basetrainer ")
     folder = only_run(tmp_path)
@@ -170,12 +172,7 @@ def test_a_wrong_value_ends_an_old_program_with_its_key(line, words, tmp_path):
     Path("other.yaml").write_text(
         re.sub(rf"^{key}: .*$", line, CONFIG.format(ids=0, finetune="null", lr="1e-1"), flags=re.M)
     )
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), "--config_file", "other.yaml"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    done = run_program(PROGRAM, "--config_file", "other.yaml")
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "ConfigError" in last

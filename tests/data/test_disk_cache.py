@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pickle
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from basetrainer.datasets.image_folder import ImageFolder
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.errors import ConfigError, DataError, LoaderError, StorageError
 from basetrainer.utils import file_utils
+from tests.fixtures.programs import TIMEOUT
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def test_who_waits_for_a_builder_that_is_killed_builds_in_its_place(folder, tmp_
     def stuck(path: str) -> Any:
         if "11" in path:
             is_inside.set()
-            time.sleep(60)
+            threading.Event().wait()
         return decode.read_tensor(path)
 
     with monkeypatch.context() as patched:
@@ -280,7 +280,7 @@ def test_who_waits_for_a_builder_that_is_killed_builds_in_its_place(folder, tmp_
         cached = ImageFolder(folder, transform)
         builder = context.Process(target=cache_images, args=(cached, "disk", tmp_path / "cache"))
         builder.start()
-        assert is_inside.wait(30)
+        assert is_inside.wait(TIMEOUT)
 
     timer = threading.Timer(0.2, builder.kill)  # while we wait below
     timer.start()

@@ -72,7 +72,6 @@ def test_one_hash_for_workers_that_start_from_scratch():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_one_hash_for_every_way_of_starting_workers(way, method):

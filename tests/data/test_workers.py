@@ -20,6 +20,7 @@ from basetrainer.data.loader import build_dataloader
 from basetrainer.data.workers import _send_the_error, worker_error
 from basetrainer.errors import LoaderError
 from tests.data.pictures import quiet_workers
+from tests.fixtures.programs import TIMEOUT
 
 pytestmark = [
     *quiet_workers,
@@ -236,7 +237,7 @@ def test_busy_workers_end_with_their_parent(tmp_path, how, method, code):
         [sys.executable, "-W", "ignore", "program.py", how, method],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": root},
     )
@@ -273,7 +274,7 @@ def test_a_small_shared_memory_is_named(tmp_path):
         [*private, f"{mount} && {sys.executable} -W ignore program.py"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(basetrainer.__file__).parents[1])},
     )

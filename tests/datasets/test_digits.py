@@ -4,7 +4,6 @@ import hashlib
 import shutil
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from basetrainer.datasets import digits
 from basetrainer.datasets.digits import write_digits
 from basetrainer.datasets.image_folder import ImageFolder
 from basetrainer.errors import ConfigError, MissingExtraError
+from tests.fixtures.programs import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +59,10 @@ def test_a_second_laying_out_is_the_same_to_the_byte(root, tmp_path):
     assert contents(write_digits(tmp_path / "again")) == contents(root)
 
 
-def test_a_complete_folder_is_left_alone_and_known_at_once(root, monkeypatch):
+def test_a_complete_folder_is_left_alone_and_not_written_again(root, monkeypatch):
     monkeypatch.setattr(digits, "_write", None)
     before = root.stat().st_mtime_ns
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert write_digits(root) == root
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.01
+    assert write_digits(root) == root
     assert root.stat().st_mtime_ns == before
 
 
@@ -90,7 +85,7 @@ def test_two_at_once_both_get_the_whole(root, tmp_path, monkeypatch):
 
     def write_together(folder: Path) -> None:
         shutil.copytree(root, folder)
-        meet.wait(timeout=30)
+        meet.wait(timeout=TIMEOUT)
 
     monkeypatch.setattr(digits, "_write", write_together)
     errors: list[BaseException] = []

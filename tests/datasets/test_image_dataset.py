@@ -16,6 +16,7 @@ from basetrainer.datasets.image_folder import ImageFolder
 from basetrainer.datasets.transforms import get_transforms
 from basetrainer.errors import ConfigError, DataError
 from tests.datasets.images import write_folder
+from tests.fixtures.programs import TIMEOUT
 
 
 @pytest.fixture
@@ -110,7 +111,9 @@ def test_workers_give_the_same_and_name_a_broken_file_under_fork_and_spawn(data)
     expected = torch.stack([dataset[place][0] for place in range(6)])
     (data / "dog" / "2.png").write_bytes(b"junk")
     for method, num in (("fork", 2), ("spawn", 1)):  # a spawned worker costs four seconds
-        loader = DataLoader(dataset, 2, num_workers=num, multiprocessing_context=method, timeout=60)
+        loader = DataLoader(
+            dataset, 2, num_workers=num, multiprocessing_context=method, timeout=TIMEOUT
+        )
         batches = iter(loader)
         images = [next(batches)[0] for _ in range(2)]
         assert torch.equal(torch.cat(images), expected[:4])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ import pytest
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.engine import comm
 from basetrainer.engine.launch import launch
+from basetrainer.engine.watch import Watch
 from basetrainer.errors import ConfigError
-from benchmarks import failing
-from benchmarks.failures import blames
+from scenarios import failing
+from scenarios.failing import blames, lose_patience
+from tests.fixtures.programs import TIMEOUT
 from tests.tiny import TinyTrainer
 
 ROOT = str(Path(__file__).parents[2])
@@ -42,7 +45,7 @@ def exit_file() -> dict[str, Any]:
         case("SIGKILL", "worker", 1),
         case("exit", "hook", 0),
         case("sys.exit", "train", 1),
-        case("stall", "save", 1, stall_limit=0.5),
+        case("stall", "save", 1, stall_limit=300.0, patience=1.0),
     ],
     ids=lambda one: f"{one['how']}-{one['where']}",
 )
@@ -93,19 +96,19 @@ def test_a_rank_that_others_wait_for_at_its_end_left_early(capfd, monkeypatch):
 def leave_apart() -> str:
     """Rank 0 has something to do when the others are through; all end with sys.exit()."""
     if comm.get_rank() == 0:
-        time.sleep(1.5)
+        time.sleep(4.0)
         return "done"
     sys.exit(0)
 
 
 @pytest.mark.distributed
 def test_a_rank_may_come_to_its_end_later_than_others():
-    assert launch(leave_apart, 2, start_method="fork", stall_timeout=1.0) == "done"
+    assert launch(leave_apart, 2, start_method="fork", stall_timeout=3.0) == "done"
 
 
 PROGRAM = """
 import sys
-from benchmarks import failing
+from scenarios import failing
 failing.start({**dict(how=None, where="hook", rank=1, work_dir="run"), **eval(sys.argv[1])})
 """
 
@@ -118,7 +121,7 @@ def torchrun(settings: dict[str, Any], *options: str) -> subprocess.CompletedPro
         [*command, "program.py", repr(settings)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=TIMEOUT,
         env=environment,
         check=False,
     )
@@ -154,14 +157,15 @@ class Stuck(Callback):
 
     def on_batch_begin(self, batch: int, logs: Any = None) -> None:
         if batch == 1:
+            lose_patience(0.3)
             # A PyDLL keeps Python's lock: no other thread runs meanwhile.
-            (ctypes.PyDLL if self.holds_python else ctypes.CDLL)(None).sleep(100)
+            (ctypes.PyDLL if self.holds_python else ctypes.CDLL)(None).sleep(TIMEOUT)
 
 
 @pytest.mark.parametrize("holds_python", [False, True])
 def test_one_process_that_stalls_says_where_and_ends(holds_python, capfd, monkeypatch):
     monkeypatch.setattr("basetrainer.engine.watch._FOR_PYTHON", 0.5)
-    cfg = {"num_epochs": 1, "progress": False, "stall_limit": 0.3}
+    cfg = {"num_epochs": 1, "progress": False, "stall_limit": 300.0}
     trainer = TinyTrainer(cfg, [Stuck(holds_python)])
     pid = os.fork()
     if not pid:
@@ -171,16 +175,29 @@ def test_one_process_that_stalls_says_where_and_ends(holds_python, capfd, monkey
     said = capfd.readouterr().err
     assert "in on_batch_begin" in said
     if not holds_python:
-        assert "error: Rank 0 at epoch 0, step 1: nothing was done for 0.3 s" in said
+        assert "error: Rank 0 at epoch 1, step 1: nothing was done for 0.3 s" in said
         assert "the last completed hook is on_batch_begin" in said  # that of step 0
 
 
-def test_a_run_that_goes_on_is_let_be():
+def test_a_run_that_goes_on_is_let_be(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("basetrainer.engine.watch.time", SimpleNamespace(monotonic=lambda: now[0]))
+    told: list[Any] = []
+    watch = Watch(told.append)
+
     class Slow(Callback):
         def on_batch_end(self, batch: int, logs: Any = None) -> None:
-            time.sleep(0.2)
+            now[0] += 0.8  # of one second: in all it is much longer
+            assert self.engine is not None
+            watch._look_at(self.engine, 1.0)
 
-    TinyTrainer({"num_epochs": 3, "progress": False, "stall_limit": 1.5}, [Slow()]).run()
+    trainer = TinyTrainer({"num_epochs": 3, "progress": False}, [Slow()])
+    trainer.run()
+    assert not told
+    watch._look_at(trainer, 1.0)
+    now[0] += 1.1
+    watch._look_at(trainer, 1.0)
+    assert "nothing was done for 1 s" in told[0].message
 
 
 def test_the_limit_is_checked():

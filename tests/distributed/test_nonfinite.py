@@ -31,7 +31,7 @@ class Spoilt(TinyTrainer):
 def stopped(folder: str, log_freq: int, step: int) -> dict[str, Any]:
     """Train, and return how it ended in this process."""
     cfg = {"num_epochs": 2, "progress": False, "gpu_id": [0, 1], "log_freq": log_freq}
-    callbacks: list[Any] = [LossesRecorder(), LogHistory(folder, log_freq=0)]
+    callbacks: list[Any] = [LossesRecorder(), LogHistory(folder, log_freq=0, pictures=False)]
     trainer = Spoilt(cfg, callbacks, batch_size=2, bad=step, num_samples=12, tests=False)
     trainer.callbacks.append(ModelCheckpoint(trainer.model, trainer.optimizer, folder, 2))
     with pytest.raises(NonFiniteError) as caught:
@@ -48,10 +48,10 @@ def stop_all(folder: str) -> list[list[dict[str, Any]]]:
 @pytest.mark.distributed
 def test_all_ranks_stop_alike_and_nothing_is_saved(tmp_path):
     for (log_freq, step), (first, second) in zip(
-        CASES, launch(stop_all, 2, args=(str(tmp_path),)), strict=True
+        CASES, launch(stop_all, 2, args=(str(tmp_path),), start_method="fork"), strict=True
     ):
         assert first == second
-        said = f"The loss 'sour' became nan at epoch 0, step {step} on rank 1."
+        said = f"The loss 'sour' became nan at epoch 1, step {step} on rank 1."
         assert first["message"].startswith(said)
         # At the next log point; at the epoch's end, after three steps, where there is none.
         log_points = {0: [3], 1: [0, 1, 2], 2: [1, 3]}[log_freq]
@@ -62,7 +62,7 @@ def test_all_ranks_stop_alike_and_nothing_is_saved(tmp_path):
 @pytest.mark.parametrize(("log_freq", "step"), CASES)
 def test_one_process_saves_nothing_either(tmp_path: Path, log_freq: int, step: int):
     ended = stopped(str(tmp_path), log_freq, step)
-    assert ended["message"].startswith(f"The loss 'sour' became nan at epoch 0, step {step}. ")
+    assert ended["message"].startswith(f"The loss 'sour' became nan at epoch 1, step {step}. ")
     left = {path.name for path in tmp_path.iterdir()}
     assert "run.json" in left
     assert not left & {"results.csv", "metrics.jsonl"}

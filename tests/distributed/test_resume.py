@@ -21,6 +21,7 @@ from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils.run_folder import checkpoint_paths
 from tests.contract.test_old_style_user import CONFIG, PROGRAM
 from tests.engine.test_resume import CFG, StopAt, Trainer, everything
+from tests.fixtures.programs import TIMEOUT, run_program
 from tests.tiny import TinyTrainer
 from tests.trees import exact
 
@@ -141,7 +142,7 @@ def test_a_signal_to_the_launcher_reaches_the_ranks(tmp_path, whole):
                 process.terminate()
                 break
         *_, last = process.stderr.read().strip().splitlines()
-        assert process.wait(60) == 75
+        assert process.wait(TIMEOUT) == 75
     assert last.startswith("preempted: SIGTERM: the run goes on from update-0")
     assert launch(train, 2, args=("run",), start_method="fork") == whole
 
@@ -185,12 +186,7 @@ def test_an_old_program_that_is_killed_and_restarted_goes_on_in_the_same_folder(
         CONFIG.format(ids="0", finetune="null", lr="0.1").replace("num_epochs: 2", "num_epochs: 3")
         + "resume: auto\n"
     )
-    done = subprocess.run(
-        [sys.executable, "program.py", "--config_file", "config.yaml"],
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
+    done = run_program("program.py", "--config_file", "config.yaml")
     assert done.returncode == 0, done.stderr
     assert Path("killed").exists()
     (folder,) = Path("work_space").iterdir()

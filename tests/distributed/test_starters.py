@@ -15,8 +15,9 @@ import pytest
 import basetrainer
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import tensors_of
-from benchmarks import two_hosts
+from scenarios import two_hosts
 from tests.datasets.images import write_folder
+from tests.fixtures.programs import TIMEOUT
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 
@@ -72,7 +73,7 @@ def tasks(command: list[str]) -> list[subprocess.CompletedProcess[str]]:
     ]
     done = []
     for process in started:
-        _, said = process.communicate(timeout=110)
+        _, said = process.communicate(timeout=TIMEOUT)
         done.append(subprocess.CompletedProcess(command, process.returncode, "", said))
     return done
 
@@ -86,7 +87,6 @@ def weights(folder: str) -> dict[str, Any]:
     return {place: tensor.tolist() for place, tensor in tensors_of(found)}
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("images")
 def test_the_example_ends_with_the_same_bits_whatever_starts_it():
     program = [str(ROOT / "example.py"), *EXAMPLE, "--gpu_id"]
@@ -102,7 +102,7 @@ def test_the_example_ends_with_the_same_bits_whatever_starts_it():
             [sys.executable, *command, "--work_dir", folder],
             env=environment(),
             check=True,
-            timeout=110,
+            timeout=TIMEOUT,
             capture_output=True,
         )
     done = tasks([sys.executable, *program, *pair, "--work_dir", "slurm"])
@@ -114,12 +114,11 @@ def test_the_example_ends_with_the_same_bits_whatever_starts_it():
 
 def test_a_rank_that_vanishes_under_slurm_ends_all_tasks():
     settings = {"how": "exit", "where": "hook", "rank": 1, "work_dir": "run"}
-    first, second = tasks([sys.executable, "-m", "benchmarks.failing", json.dumps(settings)])
+    first, second = tasks([sys.executable, "-m", "scenarios.failing", json.dumps(settings)])
     assert (first.returncode, second.returncode) == (1, 0)
     assert "error: Rank 1 left early" in first.stderr
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.skipif(not two_hosts.is_possible(), reason="needs Linux, ip(8) and root")
 def test_two_machines_end_together_whatever_happens_to_one():
     try:
@@ -134,4 +133,4 @@ def test_two_machines_end_together_whatever_happens_to_one():
             row = two_hosts.train(folder, how)
         assert row[3] == "yes", row
         if how == "raise":
-            assert row[4].count("rank 0 at epoch 0, step 3 failed") == 2  # on both screens
+            assert row[4].count("rank 0 at epoch 1, step 3 failed") == 2  # on both screens

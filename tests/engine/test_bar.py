@@ -73,8 +73,8 @@ def train() -> None:
 def test_every_terminal_shows_all_figures_on_one_line(monkeypatch, rows, columns):
     draws = on_terminal(monkeypatch, rows, columns, train)
     assert all(len(draw) < (columns or 80) for draw in draws)
-    (*_, last) = [draw for draw in draws if "#1" in draw and draw.startswith("Train")]
-    for part in ("loss 0.", "Acc ", "0:0", "8 im", "lr 0.1"):
+    (*_, last) = [draw for draw in draws if "#2" in draw and draw.startswith("Train")]
+    for part in ("loss 0.", "Acc ", "0:0", "8 samples/s", "lr 0.1"):
         assert part in last
     assert ("|" in last) == (columns >= 100)
 
@@ -82,9 +82,10 @@ def test_every_terminal_shows_all_figures_on_one_line(monkeypatch, rows, columns
 def test_a_line_of_80_columns_has_everything():
     text = layout(LONG, 79)
     assert text == (
-        "Train #12 36% loss 0.7211 Accuracy 38.92 eta 0:05/1:27:00 1834 img/s lr 0.00123"
+        "Train #12 36% loss 0.7211 Accuracy 38.92 eta 0:05 run 1:27:00 1834/s lr 0.00123"
     )
     assert len(text) == 79
+    assert "1834 samples/s lr" in layout(LONG, 98)
 
 
 def test_a_wide_line_has_words_and_a_bar():
@@ -92,24 +93,24 @@ def test_a_wide_line_has_words_and_a_bar():
     assert len(text) == 159
     assert text.startswith("Train Epoch #12:  36%|#####")
     assert text.endswith(
-        "| 432/1200, loss 0.7211 Accuracy 38.92, 0:05 left, run 1:27:00, 1834 images/s, lr 0.00123"
+        "| 432/1200, loss 0.7211 Accuracy 38.92, 0:05 left, run 1:27:00, 1834 samples/s, lr 0.00123"
     )
     assert layout(LONG, 109, is_ascii=True).startswith("Train #12 36%|#####")
 
 
 def test_parts_are_left_out_whole_and_never_cut():
     assert (
-        layout(LONG, 70) == "Train #12 36% loss 0.7211 Accuracy 38.92 eta 0:05/1:27:00 1834 img/s"
+        layout(LONG, 70) == "Train #12 36% loss 0.7211 Accuracy 38.92 eta 0:05 run 1:27:00 1834/s"
     )
-    assert layout(LONG, 60) == "Train #12 36% loss 0.7211 Accuracy 38.92 eta 0:05/1:27:00"
+    assert layout(LONG, 62) == "Train #12 36% loss 0.7211 Accuracy 38.92 eta 0:05 run 1:27:00"
     assert layout(LONG, 13) == "Train #12 36%"
     assert layout(LONG, 5) == "Train"
 
 
 def test_without_a_length_batches_are_counted():
     endless = Reading("Train Epoch #0", 7, 0, ("loss 0.7",), speed="12", lr=1e-5)
-    assert layout(endless, 79) == "Train Epoch #0: 7 batches, loss 0.7, 12 images/s, lr 1e-05"
-    assert layout(endless, 40) == "Train #0 7 loss 0.7 12 img/s lr 1e-5"
+    assert layout(endless, 79) == "Train Epoch #0: 7 batches, loss 0.7, 12 samples/s, lr 1e-05"
+    assert layout(endless, 40) == "Train #0 7 loss 0.7 12 samples/s lr 1e-5"
 
 
 @given(
@@ -150,5 +151,5 @@ def test_a_log_line_stays_above_the_bar(monkeypatch, tmp_path: Path):
 
     draws = on_terminal(monkeypatch, 24, 80, work)
     (place,) = (n for n, draw in enumerate(draws) if "|WARNING| mine" in draw)
-    assert draws[place - 1].startswith("Train #0")
-    assert draws[place + 1].strip().startswith("Train #0")
+    assert draws[place - 1].startswith("Train #1")
+    assert draws[place + 1].strip().startswith("Train #1")

@@ -11,7 +11,7 @@ from basetrainer.engine.base import HOOKS, Base
 from tests.tiny import TinyTrainer, Tracer
 
 
-def test_there_are_twelve_hooks():
+def test_there_are_thirteen_hooks():
     assert list(HOOKS) == [
         "set_model",
         "on_train_begin",
@@ -20,6 +20,7 @@ def test_there_are_twelve_hooks():
         "on_epoch_end",
         "on_batch_begin",
         "on_batch_end",
+        "on_optimizer_step",
         "on_train_summary",
         "on_test_begin",
         "on_test_summary",
@@ -127,3 +128,19 @@ def test_a_callback_that_never_calls_super_init_works():
     trainer.run()
     assert old.seen == 3
     assert old.engine is trainer
+
+
+def test_a_misspelt_builder_is_said_when_the_class_is_created():
+    from basetrainer import EngineTrainer
+
+    with pytest.warns(UserWarning, match="build_optimiser is never called; did you mean build_opt"):
+
+        class Misspelt(EngineTrainer):
+            def build_optimiser(self, cfg: Any, **kwargs: Any) -> None: ...
+
+    class Own(EngineTrainer):  # both: the other one is a helper
+        def build_model(self, cfg: Any, **kwargs: Any) -> None: ...
+        def build_models(self) -> None: ...
+
+    class Deeper(Own):
+        def build_models(self) -> None: ...

@@ -15,7 +15,7 @@ from basetrainer.engine.dry_run import dry_run
 from basetrainer.engine.launch import launch
 from basetrainer.errors import DryRunError
 from basetrainer.utils import log
-from tests.engine.planted_faults import FAULTS, SETTINGS, Folders, table
+from tests.fixtures.planted_faults import FAULTS, SETTINGS, Folders, table
 from tests.tiny import TinyTrainer
 
 PAGE = Path(bt.__file__).parents[1] / "docs" / "dry_run.md"
@@ -56,10 +56,11 @@ def test_a_trainer_without_fault_has_no_problem_and_no_warning():
     report = dry_run(Folders, {**SETTINGS, "work_dir": "runs"})
     assert (report.problems, report.warnings) == ([], [])
     assert report.checked() is report
-    expected = ["build", "train data", "test data", "train", "test", "pictures"]
+    expected = ["build", "train data", "test data", "train", "test", "monitor", "pictures"]
+    assert report.lines["monitor"].startswith("Acc: larger is better")
     assert list(report.lines) == [*expected, "checkpoint", "resume", "estimate"]
     assert "2 updates" in report.lines["train"]
-    assert "went on in epoch 1" in report.lines["resume"]
+    assert "went on in epoch 2" in report.lines["resume"]
     assert not Path("runs").exists()
 
 
@@ -85,6 +86,9 @@ def test_it_draws_pictures_and_leaves_the_log_to_those_who_had_it(capsys):
     pytest.importorskip("matplotlib")
     logger = log.set_logger(None, "info", "own.log")
     report = dry_run(Whole, {**SETTINGS, "work_dir": "runs"})
+    assert repr(report) == str(report)
+    assert "dry run of" not in Path("own.log").read_text()
+    report.checked()
     logger.info("afterwards")
     assert report.lines["pictures"] == "confusion_matrix.png, curves.png"
     lines = Path("own.log").read_text().splitlines()
@@ -155,8 +159,39 @@ def test_two_processes_try_the_run_in_one_folder_and_a_problem_ends_both(capfd):
     report = launch(rehearse, 2, args=(cfg,), start_method="fork")
     assert report.problems == []
     assert "2 x cpu" in report.lines["build"]
-    assert "went on in epoch 1" in report.lines["resume"]
+    assert "went on in epoch 2" in report.lines["resume"]
     assert not Path("runs").exists()
     with pytest.raises(SystemExit):
         launch(rehearse, 2, args=({**cfg, "num_classes": 2},), start_method="fork")
     assert "out of bounds" in capfd.readouterr().err
+
+
+class Normed(TinyTrainer):
+    """Batches of 4, and BatchNorm, which wants two samples at least."""
+
+    num_samples = 13
+    drop_last = False
+
+    def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        points, labels = torch.randn(self.num_samples, 3), torch.zeros(self.num_samples).long()
+        data = torch.utils.data.TensorDataset(points, labels)
+        return self.build_dataloader(data, 4, 0, drop_last=self.drop_last)
+
+    def build_model(self, cfg: Any, **kwargs: Any) -> Any:
+        layers = torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3)
+        return self.build_model_parallel(torch.nn.Sequential(*layers))
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "drop_last", "is_told"),
+    [(13, False, True), (13, True, False), (14, False, False), (12, False, False)],
+)
+def test_a_last_batch_that_the_network_cannot_take_is_found(num_samples, drop_last, is_told):
+    class Case(Normed):
+        pass
+
+    Case.num_samples, Case.drop_last = num_samples, drop_last
+    report = dry_run(lambda cfg: Case(cfg, tests=False), {"progress": False})
+    found = [one for one in report.problems if "last batch of an epoch, 1 sample" in one]
+    assert len(found) == is_told
+    assert all("drop_last=True" in one for one in found)

@@ -13,7 +13,7 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.engine.base import HOOKS
 from basetrainer.engine.explain import ORDER, explain_run
 from basetrainer.utils import setup_config
-from tests.engine.planted_faults import SETTINGS, Folders
+from tests.fixtures.planted_faults import SETTINGS, Folders
 from tests.tiny import TinyTrainer, Tracer
 
 CFG = {"num_epochs": 1, "progress": False}
@@ -120,8 +120,8 @@ def test_the_facts_are_those_of_the_run():
     assert "  epochs    10 of 3 steps, 2 updates\n" in text
     assert "  model     Linear, 12 parameters, 12 of them are trained\n" in text
     (schedule,) = re.findall(r"schedule  CosineLR: (.*)", text)
-    assert schedule.startswith("0.01 in epoch 0, 0.1 in epoch 2, ")
-    assert schedule.endswith("in epoch 9")
+    assert schedule.startswith("0.01 in epoch 1, 0.1 in epoch 3, ")
+    assert schedule.endswith("in epoch 10")
 
 
 def test_a_run_is_explained_without_a_trace_of_it(caplog):

@@ -48,7 +48,7 @@ def test_out_of_memory_says_what_the_batch_was_and_what_holds_memory(name):
     with pytest.raises(OutOfMemoryError) as caught:
         trainer.run()
     message = str(caught.value)
-    for part in ("on cpu at epoch 0, step 2", "(4, 3) float32, (4,) int64", "parameters 0 MiB"):
+    for part in ("on cpu at epoch 1, step 2", "(4, 3) float32, (4,) int64", "parameters 0 MiB"):
         assert part in message
     for part in ("gradients", "optimizer", "batch_size", "accumulate_steps", "amp: bf16"):
         assert part in message
@@ -79,4 +79,4 @@ def test_another_error_stays_itself_with_the_place_as_a_note():
     with pytest.raises(ValueError, match=r"^mine") as caught:
         TinyTrainer({"progress": False}, [Broken()]).run()
     if sys.version_info >= (3, 11):
-        assert caught.value.__notes__ == ["basetrainer: at epoch 0, step 1"]
+        assert caught.value.__notes__ == ["basetrainer: at epoch 1, step 1"]

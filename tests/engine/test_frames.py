@@ -83,7 +83,7 @@ def test_an_error_deep_in_the_users_code_shows_all_of_it_and_little_of_ours(capl
     names = [entry.name for entry in traceback.extract_tb(error.__traceback__)]
     for name in ("run_train_epoch", "train_step", "forward", "fails"):
         assert names.count(name) == 1
-    assert place(error, caplog) == "basetrainer: at epoch 0, step 1"
+    assert place(error, caplog) == "basetrainer: at epoch 1, step 1"
 
 
 class Data(Dataset[Any]):
@@ -105,7 +105,7 @@ def test_an_error_without_a_frame_of_the_users_stays_whole():
     engine.model, engine.train_loader = nn.Linear(3, 3), [(1, 2)]
     with pytest.raises(TypeError) as caught:
         engine.run()
-    assert ours(caught.value)[:4] == ["run", "_train", "run_epoch", "run_train_epoch"]
+    assert ours(caught.value)[:4] == ["run", "_train", "run_epoch", "_train_on"]
 
 
 def test_the_whole_traceback_is_logged_at_debug(caplog):

@@ -56,9 +56,9 @@ def test_the_bar_has_loss_metric_speed_lr_and_the_time_left(open_terminal):
     trainer(tick=0.5).run()
     draws = [draw for draw in terminal.getvalue().split("\r") if draw.strip()]
     last = next(draw for draw in reversed(draws) if draw.startswith("Train Epoch #1"))
-    for part in ("/10, loss ", "Acc ", " left, run ", "8 images/s", "lr 0.1"):
+    for part in ("/10, loss ", "Acc ", " left, run ", "8 samples/s", "lr 0.1"):
         assert part in last
-    assert any(draw.startswith("Test  Epoch #0") for draw in draws)
+    assert any(draw.startswith("Test  Epoch #1") for draw in draws)
 
 
 def test_a_run_that_goes_on_counts_from_where_it_was(open_terminal):
@@ -73,7 +73,7 @@ def test_a_run_that_goes_on_counts_from_where_it_was(open_terminal):
     begun.run()
     terminal = open_terminal()
     trainer(tick=0.5, **kept).run()
-    draws = [draw for draw in terminal.getvalue().split("\r") if draw.startswith("Train Epoch #0")]
+    draws = [draw for draw in terminal.getvalue().split("\r") if draw.startswith("Train Epoch #1")]
     assert "6/10" in draws[0]
     assert "10/10" in draws[-1]
     assert not any(f" {number}/10" in draw for draw in draws for number in range(6))
@@ -92,7 +92,7 @@ def test_the_time_left_of_the_run_counts_whole_epochs(open_terminal):
     terminal = open_terminal()
     made = trainer(tick=1.0, num_epochs=3)
     made.run()
-    text = [draw for draw in terminal.getvalue().split("\r") if "Train Epoch #1" in draw]
+    text = [draw for draw in terminal.getvalue().split("\r") if "Train Epoch #2" in draw]
     # A pass is eleven looks at the clock, so an epoch with its test takes 22 seconds.
     assert "5/10, loss" in text[5]
     assert "0:05 left, run 0:27" in text[5]
@@ -119,8 +119,8 @@ def test_without_a_terminal_there_are_lines_without_control_characters(caplog, c
     with caplog.at_level(logging.INFO, logger="basetrainer"):
         trainer(tick=3.0).run()
     lines = [record.getMessage() for record in caplog.records]
-    assert any(line.startswith("Train Epoch #0: 4/10, loss ") for line in lines)
-    assert any("run 0:" in line and "images/s" in line for line in lines)
+    assert any(line.startswith("Train Epoch #1: 4/10, loss ") for line in lines)
+    assert any("run 0:" in line and "samples/s" in line for line in lines)
     assert any(line.startswith("Test Epoch #1: ") for line in lines)
     assert not any("\r" in line or "\x1b" in line for line in lines)
     assert capsys.readouterr().err == ""
@@ -130,7 +130,7 @@ def test_progress_false_silences_the_bar_and_not_the_lines(open_terminal, caplog
     terminal = open_terminal()
     with caplog.at_level(logging.INFO, logger="basetrainer"):
         trainer(tick=3.0, progress=False).run()
-    assert "Train Epoch #0: 4/10" in caplog.text
+    assert "Train Epoch #1: 4/10" in caplog.text
     assert terminal.getvalue() == ""
 
 
@@ -150,7 +150,7 @@ def test_data_of_unknown_length_is_counted(open_terminal):
     made = Endless({"num_epochs": 1}, [LossesRecorder()], num_samples=40)
     made._screen = Progress(Clock(1.0))
     made.run()
-    assert "Train Epoch #0: 5 batches, loss " in terminal.getvalue()
+    assert "Train Epoch #1: 5 batches, loss " in terminal.getvalue()
 
 
 class _NoLength:
@@ -196,8 +196,19 @@ def test_only_in_a_notebook_tqdm_auto_is_asked(monkeypatch):
     notebook: Any = types.ModuleType("tqdm.auto")
     notebook.tqdm = Widget
     monkeypatch.setitem(sys.modules, "tqdm.auto", notebook)
+    monkeypatch.setitem(sys.modules, "ipywidgets", types.ModuleType("ipywidgets"))
     trainer(tick=1.0, num_epochs=1).run()
-    assert [one["desc"] for one in made] == ["Train Epoch #0", "Test  Epoch #0"]
+    assert [one["desc"] for one in made] == ["Train Epoch #1", "Test  Epoch #1"]
+
+
+def test_a_notebook_without_widgets_has_lines(monkeypatch, capsys, caplog):
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.delitem(sys.modules, "ipywidgets", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with caplog.at_level(logging.INFO, logger="basetrainer"):
+        trainer(tick=3.0, num_epochs=1).run()
+    assert "Train Epoch #1: 4/10, loss" in caplog.text
+    assert "\r" not in capsys.readouterr().err
 
 
 def test_batches_can_be_overridden_with_its_two_arguments():
@@ -209,7 +220,7 @@ def test_batches_can_be_overridden_with_its_two_arguments():
             return super().batches(loader, title)
 
     Own({"num_epochs": 1, "progress": False}).run()
-    assert titles == ["Train Epoch #0", "Test  Epoch #0"]
+    assert titles == ["Train Epoch #1", "Test  Epoch #1"]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(4.6, "0:05"), (75, "1:15"), (3725, "1:02:05")])

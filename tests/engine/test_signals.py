@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -131,9 +130,7 @@ def test_a_test_is_left_at_the_next_batch():
             seen.append(batch)
 
     trainer = Trainer(CFG, RaiseAt("on_test_summary", after=2), Slow())
-    begin = time.monotonic()
     with pytest.raises(Preempted):
         trainer.run()
     assert seen == [0, 1]
-    assert time.monotonic() - begin < 60
     assert (trainer.position.epoch, trainer.position.step) == (0, 6)

@@ -79,7 +79,9 @@ def test_the_first_set_decides_unless_another_is_named(tmp_path):
 
 
 def test_csv_jsonl_and_tensorboard_tell_the_sets_apart(tmp_path):
-    logs = Several(QUIET, [LossesRecorder(), AccuracyRecorder(), LogHistory(tmp_path)]).run()
+    logs = Several(
+        QUIET, [LossesRecorder(), AccuracyRecorder(), LogHistory(tmp_path, pictures=False)]
+    ).run()
     with (tmp_path / "results.csv").open(newline="") as file:
         last = list(csv.DictReader(file))[-1]
     assert list(last) == [
@@ -100,7 +102,7 @@ def test_dicts_of_losses_of_several_sets_have_folders_of_their_own(tmp_path):
             outputs, loss = super().run_step(inputs)
             return outputs, {"box": loss, "cls": 2 * loss}
 
-    logs = Multi(QUIET, [MultiLossesRecorder(), LogHistory(tmp_path)]).run()
+    logs = Multi(QUIET, [MultiLossesRecorder(), LogHistory(tmp_path, pictures=False)]).run()
     found = scalars(tmp_path / "test_loss_epoch" / "large" / "cls")["test_loss_epoch"]
     assert found[-1] == pytest.approx(logs["test"]["large"]["loss"]["cls"])
 
@@ -108,7 +110,7 @@ def test_dicts_of_losses_of_several_sets_have_folders_of_their_own(tmp_path):
 def test_the_summary_and_the_confusion_matrices_name_the_sets(tmp_path, caplog):
     recorder = AccuracyRecorder(confusion_matrix=tmp_path / "matrix")
     with caplog.at_level("INFO", logger="basetrainer"):
-        Several(QUIET, [LossesRecorder(), recorder, LogHistory(tmp_path)]).run()
+        Several(QUIET, [LossesRecorder(), recorder, LogHistory(tmp_path, pictures=False)]).run()
     line = next(one for one in caplog.messages if one.startswith("epoch 1/2"))
     assert "| test small loss " in line
     assert "| test large loss " in line

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import basetrainer
+from tests.fixtures.programs import TIMEOUT
 
 PUBLIC = (
     "basetrainer.engine.trainer, basetrainer.engine.launch, basetrainer.callbacks.log_history, "
@@ -28,7 +29,7 @@ HEAVY = (
 
 def python(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=TIMEOUT
     )
     assert done.stderr == ""
     return done.stdout

@@ -13,6 +13,7 @@ import pytest
 
 import basetrainer
 from basetrainer._namesake import namesakes, requirement
+from tests.fixtures.programs import TIMEOUT
 
 CLONE = Path(basetrainer.__file__).parents[1]
 
@@ -37,7 +38,12 @@ def old(tmp_path: Path) -> Path:
 def run(*command: str | Path, cwd: Path, path: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, timeout=60, cwd=cwd, env=env
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        cwd=cwd,
+        env=env,
     )
 
 

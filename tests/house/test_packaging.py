@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 import basetrainer
-from benchmarks.installed import NO_SOCKETS, PROGRAM, PROMISES, refused
+from scenarios.installed import NO_SOCKETS, PROGRAM, PROMISES, refused
+from tests.fixtures.programs import TIMEOUT
 
 ROOT = Path(basetrainer.__file__).parents[1]
-KEPT = ("basetrainer", "configs", "docs", "examples", "tests", "benchmarks")
+KEPT = ("basetrainer", "configs", "docs", "examples", "scenarios", "tests", "benchmarks")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def build(folder: Path, mode: int) -> Path:
@@ -44,7 +45,7 @@ def build(folder: Path, mode: int) -> Path:
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", tree],
         check=True,
         capture_output=True,
-        timeout=300,
+        timeout=TIMEOUT,
     )
     return folder / "dist"
 
@@ -165,7 +166,7 @@ def run(program: str, site: Path, folder: Path, names: set[str]) -> Any:
         [sys.executable, "-c", DECLARED + NO_SOCKETS + program],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=TIMEOUT,
         cwd=folder,
         env={"PYTHONPATH": str(site), "HOME": str(folder), "DECLARED": json.dumps([*names])},
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import basetrainer
+from tests.fixtures.programs import TIMEOUT
 
 ROOT = Path(basetrainer.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -39,7 +40,7 @@ def test_imports_point_downward():
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         cwd=ROOT.parent,
     )
     assert done.returncode == 0, done.stdout

@@ -11,7 +11,7 @@ import pytest
 from torch.nn import functional
 
 from basetrainer.engine.launch import launch
-from benchmarks.metrics_exact import CLASSES, Judge, differences, figures, points
+from scenarios.metrics_exact import CLASSES, Judge, differences, figures, points
 
 CASES = list(itertools.product((1, 2, 3, 5, 8, 17), (1, 4), (False, True)))
 
@@ -20,7 +20,9 @@ CASES = list(itertools.product((1, 2, 3, 5, 8, 17), (1, 4), (False, True)))
 @pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_count_is_identical_and_every_loss_equal(world):
     alone = figures(CASES)
-    compared, unlike, largest = differences(alone, launch(figures, world, args=(CASES,)))
+    compared, unlike, largest = differences(
+        alone, launch(figures, world, args=(CASES,), start_method="fork")
+    )
     assert compared > 1000
     assert not unlike
     assert largest <= 1e-12

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import basetrainer
+from tests.fixtures.programs import TIMEOUT
 
 ROOMS = ("scheduler", "optimizer", "criterion", "models")
 PROGRAM = """
@@ -29,7 +30,7 @@ def test_importing_the_builders_loads_no_extra_and_prints_nothing() -> None:
         cwd=root.parent,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=TIMEOUT,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

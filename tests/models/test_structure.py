@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from basetrainer.models.structure import (
     structure_of,
 )
 from basetrainer.utils.torch_tools import load_state_dict
+from tests.fixtures.programs import run_program
 
 
 def full(classes: int = 5, width: int = 8) -> Any:
@@ -197,7 +196,7 @@ assert torch.equal(again(torch.ones(1, 3, 32, 32)), model(torch.ones(1, 3, 32, 3
 
 def test_a_pruned_network_is_loaded_and_gone_on_with_where_no_backend_is_installed(tmp_path):
     from basetrainer.pruning.prune import prune
-    from tests.pruning.nets import needs
+    from tests.fixtures.pruning_nets import needs
 
     needs("torch_pruning")
     torch.manual_seed(0)
@@ -205,9 +204,8 @@ def test_a_pruned_network_is_loaded_and_gone_on_with_where_no_backend_is_install
     small = prune(model, [32, 32], 0.5, backend="torch_pruning").model.eval()
     file = tmp_path / "small.pth"
     torch.save(small.state_dict(), file)
-    run = [sys.executable, "-c", PROGRAM, str(file)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=100, cwd=root)
+    Path("program.py").write_text(PROGRAM)
+    done = run_program("program.py", str(file))
     assert done.returncode == 0, done.stderr
     outputs = torch.tensor(eval(done.stdout))
     assert torch.allclose(outputs, small(torch.ones(1, 3, 32, 32)), atol=1e-6)

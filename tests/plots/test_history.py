@@ -44,18 +44,19 @@ def test_the_best_epoch_is_the_first_of_equal_ones_and_never_nan(tmp_path):
     assert history.best() is None
 
 
-def test_panels_have_losses_first_and_the_parts_of_a_dict_apart(tmp_path):
+def test_panels_have_losses_first_and_a_line_for_each_part(tmp_path):
     losses = {"loss": {"box": 1.0, "total_loss": 3.0}}
     sets = {"clean": {"Acc": 1.0, **losses}, "noisy": {"Acc": None}}
     first = {"epoch": 0, "lr": 0.1, "train": {"Acc": 9.0, **losses}, "test": sets}
     write_jsonl(tmp_path, first, {"epoch": 1, "lr": 0.2, "train": {"Acc": 8.0}})
     (tmp_path / "run.json").write_text('{"test_sets": ["clean", "noisy"]}')
     panels = read_run(tmp_path).panels()
-    assert list(panels) == ["loss: box", "loss: total_loss", "Acc", "learning rate"]
+    assert list(panels) == ["loss", "Acc", "learning rate"]
     assert panels["Acc"]["train"] == ([0, 1], [9.0, 8.0])
     assert list(panels["Acc"]) == ["train", "test clean", "test noisy"]
     assert math.isnan(panels["Acc"]["test noisy"][1][0])
-    assert panels["loss: box"]["test clean"] == ([0], [1.0])
+    assert panels["loss"]["test clean: box"] == ([0], [1.0])
+    assert panels["loss"]["train: total_loss"] == ([0], [3.0])
     assert panels["learning rate"]["learning rate"] == ([0, 1], [0.1, 0.2])
 
 
@@ -80,12 +81,35 @@ def test_the_table_of_an_old_run_is_read_too(tmp_path):
         "1,,0.6,60,\n"
     )
     panels = read_run(tmp_path).panels()
-    assert panels["loss: box"] == {"train": ([0], [0.7]), "test": ([0], [0.5])}
-    assert panels["loss"] == {"train": ([1], [0.6])}
-    assert math.isnan(panels["loss: cls"]["test"][1][0])
+    assert panels["loss"]["test: box"] == ([0], [0.5])
+    assert panels["loss"]["train: box"] == ([0], [0.7])
+    assert panels["loss"]["train"] == ([1], [0.6])
+    assert math.isnan(panels["loss"]["test: cls"][1][0])
     assert panels["Acc"] == {"train": ([0, 1], [40.0, 60.0]), "test": ([0], [50.0])}
     path.write_text("epoch,train-loss,test-clean/loss\n0,1,2\n")
     assert list(read_run(path).panels()["loss"]) == ["train", "test clean"]
+    path.write_text(
+        "epoch,train-loss,test-loss\n0,tensor(0.5),\"{'a': tensor(2., grad_fn=<X>)}\"\n"
+    )
+    assert read_run(path).panels()["loss"] == {"train": ([0], [0.5]), "test: a": ([0], [2.0])}
+
+
+def test_flat_columns_are_parts_and_test_sets_by_what_the_run_says(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text(
+        "epoch,train-loss/a/b,test-IoU/circle,test-IoU/square\n0,0.5,11.4,50\n1,,,note\n"
+    )
+    history = read_run(path)
+    panels = history.panels()
+    assert panels["loss"] == {"train: a/b": ([0], [0.5])}
+    assert panels["IoU"] == {"test: circle": ([0], [11.4]), "test: square": ([0], [50.0])}
+    history.indicator = "IoU/square"
+    assert history.best() == (0, 50.0)
+    path.write_text("epoch,test-a/IoU,test-b/IoU,test-own\n0,1,2,3\n")
+    (tmp_path / "run.json").write_text('{"test_sets": ["a", "b"]}')
+    panels = read_run(path).panels()
+    assert list(panels["IoU"]) == ["test a", "test b"]
+    assert list(panels["own"]) == ["test"]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_run_has_a_panel_for_each_figure_and_marks_its_best_epoch():
     figure = draw_curves([run()])
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["loss", "Accuracy", "learning rate"]
-    assert {"train", "test", "best epoch 3 (Accuracy 83)"} <= set(texts(figure))
+    assert {"train", "test", "best epoch 4 (Accuracy 83)"} <= set(texts(figure))
     size_of(canvas.png(figure))
 
 
@@ -60,16 +60,16 @@ def test_losses_that_span_decades_have_a_logarithmic_scale():
     history = History("run", [{"epoch": 0, "train": losses}, {"epoch": 1, "train": losses}])
     history.rows[1]["train"] = {"loss": {"box": 1e-3, "cls": 1e-3}}
     figure = draw_curves([history])
-    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear"]
+    assert [axes.get_yscale() for axes in figure.axes] == ["log"]
 
 
 def test_several_runs_have_a_colour_and_a_star_each():
     figure = draw_curves([run("first", 3), run("second", 5)])
     accuracy = figure.axes[1]
     stars = [line for line in accuracy.get_lines() if line.get_marker() == "*"]
-    assert [star.get_xydata().tolist() for star in stars] == [[[2, 82.0]], [[3, 83.0]]]
+    assert [star.get_xydata().tolist() for star in stars] == [[[3, 82.0]], [[4, 83.0]]]
     assert len({line.get_color() for line in accuracy.get_lines()}) == 2
-    assert "first: best Accuracy 82, epoch 2" in texts(figure)
+    assert "first: best Accuracy 82, epoch 3" in texts(figure)
 
 
 def test_test_sets_have_colours_in_one_run_and_panels_among_several():

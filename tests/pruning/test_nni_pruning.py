@@ -16,7 +16,7 @@ from basetrainer.distributed.strategy import wrap
 from basetrainer.errors import ConfigError, MissingExtraError
 from basetrainer.models.structure import structure_of
 from basetrainer.pruning.nni_pruning import model_pruning
-from tests.pruning.nets import ResidualNet, SmallCNN, images, needs, trained
+from tests.fixtures.pruning_nets import ResidualNet, SmallCNN, images, needs, trained
 
 
 def test_the_names_and_the_order_of_the_old_arguments_are_kept():

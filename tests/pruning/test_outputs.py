@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from basetrainer.pruning.outputs import output_layers, output_shapes
-from tests.pruning.nets import Auxiliary, ResidualNet, SqueezeExcite, TwoHeads, images, trained
+from tests.fixtures.pruning_nets import (
+    Auxiliary,
+    ResidualNet,
+    SqueezeExcite,
+    TwoHeads,
+    images,
+    trained,
+)
 
 
 class Summed(nn.Module):

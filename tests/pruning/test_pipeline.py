@@ -18,7 +18,7 @@ from basetrainer.errors import ConfigError, MissingExtraError, Preempted, Prunin
 from basetrainer.models.load_pruned import load_pruned
 from basetrainer.models.structure import rebuilding, structure_of
 from basetrainer.pruning.pipeline import SLIM_LAMBDA, prune_and_train
-from tests.pruning.nets import ResidualNet, needs
+from tests.fixtures.pruning_nets import ResidualNet, needs
 from tests.pruning.trainer import GratingTrainer, gratings, settings
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ from basetrainer.models.load_pruned import load_pruned
 from basetrainer.models.structure import structure_of
 from basetrainer.pruning.options import BACKENDS
 from basetrainer.pruning.prune import prune as prune_typed
-from tests.pruning.nets import SIZE, ZOO, ResidualNet, SmallCNN, images, needs, trained
+from tests.fixtures.programs import run_program
+from tests.fixtures.pruning_nets import SIZE, ZOO, ResidualNet, SmallCNN, images, needs, trained
 
 prune: Any = prune_typed  # results whose layers the type checker need not know
 KEPT = {0.2: (0.62, 0.73), 0.5: (0.25, 0.40)}  # of the parameters, at these sparsities
@@ -216,7 +215,7 @@ PROGRAM = """
 import logging, threading, warnings
 warnings.simplefilter("error")
 from basetrainer.pruning.prune import prune
-from tests.pruning.nets import SIZE, ResidualNet, trained
+from tests.fixtures.pruning_nets import SIZE, ResidualNet, trained
 prune(trained(ResidualNet), SIZE, 0.5)
 prune(trained(ResidualNet), SIZE, 0.5, backend="torch_pruning")
 assert logging.getLogger().handlers == []
@@ -226,9 +225,8 @@ assert [one.name for one in threading.enumerate()] == ["MainThread"]
 
 def test_nothing_is_printed_no_thread_is_left_and_no_warning_is_raised():
     needs()
-    root = Path(__file__).parents[2]
-    run = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=110, cwd=root)
+    Path("program.py").write_text(PROGRAM)
+    done = run_program("program.py")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

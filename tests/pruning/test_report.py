@@ -9,7 +9,7 @@ from torch import nn
 from basetrainer._logs import SetLogs
 from basetrainer.pruning.options import PruneOptions
 from basetrainer.pruning.report import PruningReport, latencies
-from tests.pruning.nets import SmallCNN, trained
+from tests.fixtures.pruning_nets import SmallCNN, trained
 
 
 def test_the_table_has_each_figure_and_is_written_after_each_stage(tmp_path):

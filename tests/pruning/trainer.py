@@ -16,7 +16,7 @@ from basetrainer.pruning.pipeline import prune_by_config
 from basetrainer.utils.config_dict import get
 from basetrainer.utils.setup_config import create_workspace
 from basetrainer.utils.torch_tools import load_pretrained_model
-from tests.pruning.nets import ResidualNet
+from tests.fixtures.pruning_nets import ResidualNet
 
 
 def gratings(count: int, seed: int) -> TensorDataset:
@@ -64,7 +64,12 @@ class GratingTrainer(EngineTrainer):
         saver = ModelCheckpoint(
             self.model, self.optimizer, cfg["model_dir"], cfg["num_epochs"], indicator="Acc"
         )
-        return [LossesRecorder(), AccuracyRecorder(), LogHistory(cfg["log_dir"]), saver]
+        return [
+            LossesRecorder(),
+            AccuracyRecorder(),
+            LogHistory(cfg["log_dir"], pictures=False),
+            saver,
+        ]
 
 
 def settings(**others: Any) -> dict[str, Any]:

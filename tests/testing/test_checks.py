@@ -13,7 +13,8 @@ import torch
 import basetrainer as bt
 from basetrainer.testing import checks
 from basetrainer.testing.running import differences
-from tests.testing.planted_bugs import BUGS, Good, make, said
+from tests.fixtures import planted_bugs
+from tests.fixtures.planted_bugs import BUGS, Good, make, said
 
 PAGE = Path(bt.__file__).parents[1] / "docs" / "testing.md"
 
@@ -55,7 +56,7 @@ def test_a_check_says_where_and_what_it_usually_comes_from():
 
 
 def line_of(code: str) -> int:
-    lines = (Path(__file__).parent / "planted_bugs.py").read_text().splitlines()
+    lines = Path(planted_bugs.__file__).read_text().splitlines()
     return next(number for number, line in enumerate(lines, 1) if code in line)
 
 

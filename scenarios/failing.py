@@ -1,6 +1,6 @@
 """A small training of several processes in which one of them fails, where and how it is told to.
 
-    python -m benchmarks.failing '{"how": "raise", "where": "hook", "rank": 1, "world": 2}'
+    python -m scenarios.failing '{"how": "raise", "where": "hook", "rank": 1, "world": 2}'
 
 ``how`` is ``raise``, ``SIGKILL``, ``SIGTERM``, ``exit`` (``os._exit(0)``), ``sys.exit``,
 ``stall`` or ``pause`` (2 seconds); ``where`` is ``train`` (a training step), ``test`` (a test
@@ -27,6 +27,7 @@ import basetrainer as bt
 from basetrainer.checkpoint.tree import tensors_of
 from basetrainer.engine import comm
 from basetrainer.engine.state import collect
+from basetrainer.engine.watch import Watch
 
 SETTINGS: dict[str, Any] = {
     "how": None,
@@ -38,14 +39,27 @@ SETTINGS: dict[str, Any] = {
     "num_epochs": 2,
     "progress": False,
     "stall_limit": None,
+    "patience": None,
     "start_method": "fork",
     "moment": None,
     "fail_at": 3,
     "strategy": "auto",
     "save_every_updates": None,
 }
-"""``fail_at`` is the step of the first epoch in which it happens; a job that was started again, as
+"""``patience`` takes the place of ``stall_limit`` on every rank once it comes to where one stalls.
+``fail_at`` is the step of the first epoch in which it happens; a job that was started again, as
 ``max_restarts`` lets it, fails no more."""
+
+
+def lose_patience(seconds: float) -> None:
+    """Let this process's watch wait no longer than this from now on.
+
+    With so short a ``stall_limit`` from the start, a step that a busy machine delays would count
+    as a stall.
+    """
+    if (watch := Watch.current) is not None:
+        watch._limit = seconds
+        watch._arm()
 
 
 class Failing:
@@ -56,8 +70,11 @@ class Failing:
 
     def __call__(self, where: str) -> None:
         """Fail, if it is here that it shall."""
-        if self.cfg["where"] == where and comm.get_rank() == self.cfg["rank"]:
-            self.fail()
+        if self.cfg["where"] == where:
+            if self.cfg["patience"]:
+                lose_patience(self.cfg["patience"])
+            if comm.get_rank() == self.cfg["rank"]:
+                self.fail()
 
     def fail(self) -> None:
         """Fail here, and leave the time in a file."""
@@ -170,6 +187,25 @@ def start(settings: dict[str, Any], **options: Any) -> Any:
     cfg = {**SETTINGS, **settings}
     Path(cfg["work_dir"]).mkdir(parents=True, exist_ok=True)
     return bt.launch(main, cfg["world"], args=(cfg,), start_method=cfg["start_method"], **options)
+
+
+def blames(text: str, case: dict[str, Any]) -> bool:
+    """Whether what is last on the screen names the rank, and what happened to it."""
+    how, where, rank = case["how"], case["where"], case["rank"]
+    _, _, last = text.rpartition("error: ")
+    said = {
+        "raise": (f"rank {rank} at ", f"broken in {where}"),
+        "SIGKILL": (f"Rank {rank} ended with signal 9",),
+        "exit": (f"Rank {rank} left early",),
+        "sys.exit": (f"Rank {rank} left early",),
+        "stall": (f"Rank {rank} at ", "nothing was done for"),
+    }[how]
+    if where == "worker" and how in ("SIGKILL", "exit"):
+        said = (f"(rank {rank} at epoch 0", "A loader worker")
+    elif how == "SIGKILL" and case.get("launcher") == "torchrun":
+        _, _, last = text.rpartition("Root Cause")  # torchrun's own table has it
+        said = (f" {rank} (local_rank: {rank})", "Signal 9")
+    return all(one in last for one in said)
 
 
 if __name__ == "__main__":

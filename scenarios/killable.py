@@ -1,6 +1,6 @@
 """A small training with everything on, to be killed and started again.
 
-    python -m benchmarks.killable '{"num_workers": 2}'
+    python -m scenarios.killable '{"num_workers": 2}'
 
 Shuffling, random augmentation, MixUp in the collation, BatchNorm, dropout, bf16, accumulation, EMA,
 warm-up and cosine, a callback with a state of its own. Settings come as JSON; the run is in
@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 import basetrainer as bt
 from basetrainer.checkpoint.tree import tensors_of
 from basetrainer.engine.state import collect
-from benchmarks.beacon import Beacon
+from scenarios.beacon import Beacon
 
 SETTINGS: dict[str, Any] = {
     "work_dir": "run",
