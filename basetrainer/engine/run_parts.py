@@ -18,7 +18,8 @@ from basetrainer.engine.state import keyed, known_parameters
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.models.fresh import note_fresh
 from basetrainer.utils.config_dict import as_mapping
-from basetrainer.utils.description import describe, digest_of_list, name_of
+from basetrainer.utils.description import describe
+from basetrainer.utils.digest import digest_of_list, name_of
 from basetrainer.utils.monitor import Monitor
 from basetrainer.utils.optimizer_names import parameter_names
 
@@ -127,8 +128,9 @@ def _number(value: Any) -> Any:
 
 def _make(model: nn.Module) -> dict[str, Any]:
     """Return the type of the model and, part by part, a digest of its layers and their options."""
-    made: dict[str, Any] = {"type": name_of(type(model))}
-    description = describe(model)
+    # Buffers come with the weights that a run starts from, which another start may lack.
+    description = describe(model, digests_floats=False)
+    made: dict[str, Any] = {"type": description["type"]}
     for name, part in description.items():
         if isinstance(part, dict) and "type" in part:
             text = hashlib.blake2b(json.dumps(part).encode(), digest_size=8).hexdigest()

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import enum
 import functools
-import hashlib
 import inspect
-import itertools
 import logging
-import math
 import random
 import re
 import sys
 import types
 from collections.abc import Mapping, Set
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+
+from basetrainer.models.learned import STATISTICS
+from basetrainer.utils.digest import digest_of_list, hash_of, name_of, plain
 
 MAX_DEPTH = 8
 MAX_PARTS = 4000
@@ -31,8 +29,6 @@ _MAX_LIST = 64
 """Longer lists of plain values become their length and a digest."""
 
 _MAX_SAMPLE = 1 << 20
-_MAX_ITEMS = 10_000
-_ATOMS = {str, int, float, bool, type(None)}
 _IGNORED = re.compile(
     r"^_|^training$|cache|(^|_)lock$|logger|(^|_)rng|(^|_)time($|_)|(^|_)date($|_)|stamp|(^|_)pid$"
     r"|(^|_)host|uuid|thread|worker|device|epoch$|^engine$"
@@ -44,7 +40,10 @@ _OPAQUE = (
     *(logging.Logger, types.ModuleType, torch.Stream),
     *(datetime.datetime, datetime.date, datetime.time),
 )
-_MAIN = ("__main__", "__mp_main__")
+_LOADED = (*STATISTICS, "num_batches_tracked")
+"""Buffers of a layer that weights are loaded with."""
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def describe(value: Any, *, digests_floats: bool = True) -> Any:
@@ -61,15 +60,6 @@ def describe(value: Any, *, digests_floats: bool = True) -> Any:
     return _Describer(digests_floats).describe(value, MAX_DEPTH)
 
 
-def name_of(kind: Any) -> str:
-    """Return the qualified name of a class or function, with the package that it comes from."""
-    module = str(getattr(kind, "__module__", "") or "")
-    name = str(getattr(kind, "__qualname__", type(kind).__qualname__))
-    package = module.partition(".")[0]
-    # A program has another name when it is started by a launcher.
-    return name if not package or package in (*_MAIN, "builtins") else f"{package}.{name}"
-
-
 class _Describer:
     def __init__(self, digests_floats: bool) -> None:
         self._digests_floats = digests_floats
@@ -77,9 +67,9 @@ class _Describer:
         self._above: list[int] = []
 
     def describe(self, value: Any, depth: int) -> Any:
-        plain = _plain(value)
-        if plain is not NotImplemented:
-            return plain
+        found = plain(value)
+        if found is not NotImplemented:
+            return found
         if isinstance(value, (Tensor, np.ndarray)):
             return self._array(value)
         self._left -= 1
@@ -112,7 +102,7 @@ class _Describer:
             return name_of(value)
         if isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
             return name_of(value)
-        return {"type": name_of(type(value)), **self._attributes(value, depth)}
+        return {"type": _type_of(value), **self._attributes(value, depth)}
 
     def _attributes(self, value: Any, depth: int) -> dict[str, Any]:
         found = dict(getattr(value, "__dict__", {}))
@@ -126,13 +116,15 @@ class _Describer:
             found.update(value.named_children())
             # Fresh weights are drawn anew, or loaded; what they are is not what they become.
             found.update({name: _kind(one) for name, one in value.named_parameters(recurse=False)})
-            found.update(value.named_buffers(recurse=False))
+            for name, one in value.named_buffers(recurse=False):
+                found[name] = _kind(one) if name in _LOADED else one
+            found.pop("process_group", None)  # of SyncBatchNorm
         if isinstance(value, torch.optim.Optimizer):
             found = {}
         return {
             name: self.describe(found[name], depth)
             for name in sorted(found)
-            if isinstance(name, str) and not _IGNORED.search(name)
+            if isinstance(name, str) and not _IGNORED.search(name) and found[name] is not value
         }
 
     def _function(self, value: types.FunctionType, depth: int) -> dict[str, Any]:
@@ -171,43 +163,25 @@ class _Describer:
                 return f"{text} {digest_of_list(array.reshape(-1).tolist())}"
             flat = array.reshape(-1)
             step = max(1, flat.nbytes // _MAX_SAMPLE)
-            return f"{text} {_hash(np.ascontiguousarray(flat[::step]).tobytes())}"
+            return f"{text} {hash_of(np.ascontiguousarray(flat[::step]).tobytes())}"
         except (TypeError, RuntimeError):  # a type that NumPy lacks
             return text
 
 
-def _plain(value: Any) -> Any:
-    """Return what JSON has as it is; NotImplemented for the rest."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, enum.Enum):
-        return f"{name_of(type(value))}.{value.name}"
-    if isinstance(value, np.generic) and not isinstance(value, np.void):
-        return _plain(value.item()) if not isinstance(value, np.datetime64) else str(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, PurePath):
-        return value.as_posix()
-    if isinstance(value, (bytes, bytearray)):
-        return f"bytes[{len(value)}] {_hash(bytes(value))}"
-    if isinstance(value, (complex, range, torch.Size)):
-        return str(value)
-    if isinstance(value, (torch.dtype, torch.memory_format, torch.layout, np.dtype)):
-        return str(value)
-    if isinstance(value, torch.device):
-        return "device"
-    if isinstance(value, type):
-        return name_of(value)
-    return NotImplemented
+def _type_of(value: Any) -> str:
+    """Return the name of a type, which does not change with the number of processes."""
+    if type(value) in _BATCH_NORMS:
+        return "torch.BatchNorm"
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # which makes a subclass of each layer's
+    if fsdp is not None and isinstance(value, fsdp.FSDPModule):
+        kinds = type(value).__mro__
+        return name_of(next(one for one in kinds if not issubclass(one, fsdp.FSDPModule)))
+    return name_of(type(value))
 
 
 def _key(key: Any) -> str:
-    plain = _plain(key)
-    return plain if isinstance(plain, str) else repr(key if plain is NotImplemented else plain)
+    found = plain(key)
+    return found if isinstance(found, str) else repr(key if found is NotImplemented else found)
 
 
 def _slot(value: Any, name: str) -> Any:
@@ -237,48 +211,10 @@ def _code(code: types.CodeType) -> str:
         _code(one).encode() if isinstance(one, types.CodeType) else _constant(one)
         for one in code.co_consts
     ]
-    return f"{sys.version_info[0]}.{sys.version_info[1]} {_hash(b'|'.join(parts))}"
+    return f"{sys.version_info[0]}.{sys.version_info[1]} {hash_of(b'|'.join(parts))}"
 
 
 def _constant(value: Any) -> bytes:
     return (
         repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
     ).encode()
-
-
-def digest_of_list(values: Any) -> str:
-    """Return the length and a digest of a long list of plain values; of others their types."""
-    start = _common_folder(values)
-    kinds = set(map(type, values))
-    if kinds <= {tuple, list}:
-        kinds = set(map(type, itertools.chain.from_iterable(values)))
-    step = 1 if kinds <= _ATOMS else max(1, len(values) // _MAX_ITEMS)
-    digest = hashlib.blake2b(digest_size=8)
-    for first in range(0, len(values), _MAX_ITEMS):
-        part = values[first : first + _MAX_ITEMS : step]
-        text = repr(list(part)) if kinds <= _ATOMS else "".join(_item(one) for one in part)
-        text = text.replace(start, "") if start else text
-        digest.update(text.encode(errors="surrogatepass"))
-    return f"{len(values)} values {digest.hexdigest()}"
-
-
-def _item(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(map(_item, value))})"
-    plain = _plain(value)
-    return name_of(type(value)) if plain is NotImplemented else f"{plain!r};"
-
-
-def _common_folder(values: Any) -> str:
-    """Return the folder that all the paths of a list of files are in: it may have moved."""
-    first = [one[0] if isinstance(one, (list, tuple)) and one else one for one in values]
-    paths = [str(one) for one in first if isinstance(one, (str, PurePath))]
-    if len(paths) != len(first) or not all("/" in one for one in paths):
-        return ""
-    low, high = min(paths), max(paths)
-    same = next((n for n, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
-    return low[: low.rfind("/", 0, same) + 1]
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=8).hexdigest()

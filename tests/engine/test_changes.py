@@ -380,6 +380,18 @@ def test_a_checkpoint_of_an_earlier_version_resumes(caplog):
         Trainer({"num_epochs": 3, "base_lr": 2}).run()
 
 
+def test_the_weights_that_a_network_begins_with_are_no_change():
+    def start(loaded: bool, epochs: int) -> None:
+        net = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 3))
+        if loaded:
+            net[0].get_buffer("running_mean").fill_(3.0)
+            net[0].get_buffer("num_batches_tracked").fill_(7)
+        Trainer({"num_epochs": epochs}, model=net).run()
+
+    start(True, 1)
+    start(False, 2)
+
+
 def test_data_that_grow_between_epochs_are_told(caplog):
     class Grow(Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
