@@ -17,8 +17,6 @@ from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-_END = object()
-
 _HANDED_ON = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn")
 _IF_GIVEN = ("multiprocessing_context", "generator", "prefetch_factor", "in_order")
 

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+_THAT_MOVE_ON = ("model", "criterion", "schedulers", "lengths")
+"""Parts of a run whose description changes while it trains."""
+
+
 class Checkpointer:
     """Makes a run that can be ended anywhere, by anything, and goes on.
 
@@ -221,7 +225,9 @@ class Checkpointer:
         resume = engine.config.resume
         origin = engine.context.on_main(lambda: find_origin(resume, self.store, self.folder))
         self._resumed_from = None if resume == "auto" else resume
-        self._parts = describe_parts(engine)
+        before, self._parts = self._parts, describe_parts(engine)
+        # Run again in the same process they have moved on; how they began is what counts.
+        self._parts |= {key: before[key] for key in _THAT_MOVE_ON if key in before}
         level = promise(engine, origin)
         # Where the middle of an epoch cannot be found again, it is not worth a checkpoint.
         self._saves_within_epochs = not level.startswith(EPOCH_START)

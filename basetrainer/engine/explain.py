@@ -90,17 +90,13 @@ def explain_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> str:
 
 
 def _facts(trainer: EngineTrainer) -> Iterator[str]:
-    batch = int(getattr(trainer.train_loader, "batch_size", None) or 0)
     world, parts = trainer.world_size, trainer.accumulate_steps
     model = unwrap(trainer.model)
     parameters = list(model.parameters())
     learning = sum(one.numel() for one in parameters if one.requires_grad)
     yield f"  devices   {world} x {trainer.device}, strategy {trainer.config.strategy}"
     yield f"  data      {trainer.train_num:,} training and {trainer.test_num:,} test samples"
-    yield (
-        f"  batch     {batch or '?'} x {world} process(es) x {parts} accumulated = "
-        f"{batch * world * parts or '?'} samples per update"
-    )
+    yield f"  batch     {_batch(trainer, world, parts)}"
     updates = -(-trainer.num_steps // parts)
     yield f"  epochs    {trainer.num_epochs} of {trainer.num_steps} steps, {updates} updates"
     yield (
@@ -112,6 +108,19 @@ def _facts(trainer: EngineTrainer) -> Iterator[str]:
     for callback in trainer.callbacks:
         if (lr_at := getattr(callback, "lr_at", None)) is not None:
             yield f"  schedule  {type(callback).__name__}: {_curve(trainer, callback, lr_at)}"
+
+
+def _batch(trainer: EngineTrainer, world: int, parts: int) -> str:
+    """Return how many samples an update has, as far as the loader says so."""
+    loader = trainer.train_loader
+    size = getattr(loader, "batch_size", None)
+    several = f" x {world} process(es) x {parts} accumulated"
+    if isinstance(size, int):
+        return f"{size}{several} = {size * world * parts} samples per update"
+    sampler = getattr(loader, "batch_sampler", None)
+    if sampler is not None:
+        return f"as {type(sampler).__name__} makes them{several}"
+    return f"as the data give them{several}"
 
 
 def _curve(trainer: EngineTrainer, callback: Base, lr_at: Callable[[int], float]) -> str:

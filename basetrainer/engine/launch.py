@@ -15,10 +15,9 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import torch
-
 from basetrainer.engine.exit_file import INTERRUPTED
 from basetrainer.engine.group import run_in_group
+from basetrainer.engine.launch_checks import check_machines, check_pickles, warn_of_lone_copies
 from basetrainer.engine.notes import VANISHED, Note, Notes, how_left
 from basetrainer.engine.peers import Peers
 from basetrainer.engine.slurm import slurm_group
@@ -93,15 +92,15 @@ def launch(
             alone = os.environ["WORLD_SIZE"] == "1" or _is_interactive()
             times = startup_timeout, stall_timeout
             return run_in_group(main_func, args, *times, _tell, raises=alone)
-        _warn_of_lone_copies(distributed)
+        warn_of_lone_copies(distributed)
         is_alone = not distributed or num_processes <= 1
         if is_alone and distributed:
             logger.info("one process: gpu_id names one device")
         if is_alone and max_restarts == 0:
             return main_func(*args)
         num_local, num_machines = (1, 1) if is_alone else (num_gpus_per_machine, num_machines)
-        _check(num_local, num_machines, machine_rank, dist_url)
-        _check_pickles(main_func, args, start_method)
+        check_machines(num_local, num_machines, machine_rank, dist_url)
+        check_pickles(main_func, args, start_method)
         settings = _settings(
             num_local, num_machines, machine_rank, dist_url, start_method, startup_timeout
         )
@@ -117,61 +116,6 @@ def launch(
     finally:
         if sets_time:
             os.environ.pop(_START_TIME, None)
-
-
-def _check(
-    num_local: int,
-    num_machines: int,
-    machine_rank: int,
-    dist_url: str | None,
-) -> None:
-    """Refuse what cannot start, before anything does."""
-    if torch.accelerator.is_available() and num_local > torch.accelerator.device_count():
-        raise ConfigError(
-            f"gpu_id asks for {num_local} devices, but this machine has "
-            f"{torch.accelerator.device_count()}."
-        )
-    if not 0 <= machine_rank < num_machines:
-        raise ConfigError(f"machine_rank: {machine_rank} must be 0 to {num_machines - 1}.")
-    if num_machines > 1 and dist_url in (None, "auto"):
-        raise ConfigError(
-            f"{num_machines} machines need an address to meet: "
-            f"dist_url='tcp://HOST:PORT' of machine 0."
-        )
-
-
-def _check_pickles(main_func: Callable[..., Any], args: Sequence[Any], start_method: str) -> None:
-    """Refuse what new processes could not read."""
-    name = getattr(main_func, "__name__", main_func)
-    try:
-        data = pickle.dumps((main_func, tuple(args)))
-    except Exception as error:
-        raise ConfigError(
-            f"launch() cannot hand {name!r} and its "
-            f"arguments to new processes: {error}. Define the function at the top level of a file "
-            f"(not in a notebook, not as a lambda), and keep loaders and open files out of its "
-            f"arguments."
-        ) from error
-    is_of_no_file = not hasattr(sys.modules["__main__"], "__file__")
-    if start_method != "fork" and is_of_no_file and b"__main__" in data:
-        raise ConfigError(
-            f"launch() cannot hand {name!r} to new processes: it, or one of its arguments, is "
-            f"defined in a notebook or an interactive session, which they cannot import. Write it "
-            f"to a file and import it from there."
-        )
-
-
-def _warn_of_lone_copies(distributed: bool) -> None:
-    """Say so if something has started several processes that will not work together."""
-    world_size = os.environ.get("WORLD_SIZE", "1")
-    if distributed or not world_size.isdecimal() or int(world_size) < 2:
-        return
-    if os.environ.get("RANK", "0") == "0":
-        logger.warning(
-            "WORLD_SIZE is %s, but distributed is false: each of these processes trains alone, and "
-            "all write as if they were the only one. Set distributed: true (--distributed).",
-            world_size,
-        )
 
 
 def _settings(

@@ -172,7 +172,9 @@ def _schedulers(callback: Any) -> dict[str, Any]:
 
 def _options(scheduler: Any) -> dict[str, Any]:
     plain = {
-        name: value for name, value in vars(scheduler).items() if name not in ("model", "optimizer")
+        name: value
+        for name, value in vars(scheduler).items()
+        if name not in ("model", "optimizer") and not name.startswith("_")
     }
     return {"type": name_of(type(scheduler)), **describe(plain)}
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from basetrainer._epochs import epoch_number
+from basetrainer.data.in_step import even_lengths, in_step
 from basetrainer.data.loader import look_ahead
 from basetrainer.data.placed import length
-from basetrainer.data.ranks import even_lengths, in_step
 from basetrainer.engine.signals import STOP
 from basetrainer.errors import ConfigError, UsageError
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from basetrainer._logs import Logs
-from basetrainer._wrappers import unwrap
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.data.resume import close_workers
 from basetrainer.engine.launch import StartMethod, launch
 from basetrainer.engine.losses import total_loss
-from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.testing.host_reads import HostReads
+from basetrainer.testing.parts import batch_size_of, check_batch_size, check_network
 from basetrainer.testing.running import Make, batches_of, build, differences, left, refuse, run
 from basetrainer.utils.config_dict import as_mapping, easy2dict
 from basetrainer.utils.yaml_dialect import to_plain
@@ -105,8 +104,8 @@ def two_processes_equal_one(
     """
     with _folder() as folder:
         trainer = build(make, folder, num_epochs=1)
-        _check_network(trainer)
-        batch_size = _batch_size(trainer)
+        check_network(trainer)
+        batch_size = batch_size_of(trainer)
         alone = left(trainer, trainer.run())
         arguments = (make, folder.with_name("two"), batch_size // 2)
         try:
@@ -131,11 +130,11 @@ def accumulation_invariant(make: Make, *, tolerance: float = 1e-4) -> None:
     """
     with _folder() as folder:
         trainer = build(make, folder, num_epochs=1)
-        _check_network(trainer)
-        batch_size = _batch_size(trainer)
+        check_network(trainer)
+        batch_size = batch_size_of(trainer)
         whole = left(trainer, trainer.run())
         part = build(make, folder, num_epochs=1, batch_size=batch_size // 2, accumulate_steps=2)
-        _check_batches(part, batch_size // 2)
+        check_batch_size(part, batch_size // 2)
         halves = left(part, part.run())
     refuse(
         differences(_learnt(whole), _learnt(halves), tolerance),
@@ -252,46 +251,9 @@ def _folder() -> Iterator[Path]:
         yield Path(folder, "run")
 
 
-def _batch_size(trainer: EngineTrainer) -> int:
-    batch_size = int(getattr(trainer.train_loader, "batch_size", None) or 0)
-    if batch_size < 2 or batch_size % 2:
-        raise AssertionError(
-            f"The training loader has batch_size {batch_size}: an even one is needed, whose halves "
-            f"are compared with it."
-        )
-    return batch_size
-
-
-def _check_network(trainer: EngineTrainer) -> None:
-    """Refuse a network that sees each part of a batch for itself."""
-    model = unwrap(trainer.model)
-    found = Counter(
-        type(one).__name__
-        for one in model.modules()
-        if "BatchNorm" in type(one).__name__
-        or ("Dropout" in type(one).__name__ and getattr(one, "p", 1.0))
-    )
-    if found:
-        told = " and ".join(f"{count} {name}" for name, count in found.items())
-        raise AssertionError(
-            f"{type(model).__name__} has {told}, which see each part of a batch for itself, so "
-            f"this check cannot hold. Let make return a trainer whose network has none of them."
-        )
-
-
-def _check_batches(trainer: EngineTrainer, batch_size: int) -> None:
-    """Refuse a trainer whose loader has not the batch size that make was called with."""
-    found = getattr(trainer.train_loader, "batch_size", None)
-    if found != batch_size:
-        raise AssertionError(
-            f"make(batch_size={batch_size}) returned a trainer with batches of {found}: let "
-            f"build_train_loader take cfg.batch_size."
-        )
-
-
 def _train_share(make: Make, folder: Path, batch_size: int) -> bytes:
     trainer = build(make, folder, num_epochs=1, batch_size=batch_size, gpu_id=[0, 1])
-    _check_batches(trainer, batch_size)
+    check_batch_size(trainer, batch_size)
     return pickle.dumps(left(trainer, trainer.run()))
 
 
