@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -48,8 +50,9 @@ def test_a_run_leaves_its_pictures_in_its_folder(tmp_path):
     assert names(tmp_path / "run") == ["confusion_matrix.png", "curves.png"]
     found = accumulator(tmp_path / "run" / "log").Images("confusion_matrix")
     assert [one.step for one in found] == [1]
-    picture = (tmp_path / "run" / "confusion_matrix.png").read_bytes()
-    assert found[0].encoded_image_string == picture
+    shown = Image.open(io.BytesIO(found[0].encoded_image_string))
+    with Image.open(tmp_path / "run" / "confusion_matrix.png") as picture:
+        assert np.array_equal(np.asarray(shown), np.asarray(picture))
 
 
 def test_without_a_work_dir_they_lie_in_the_log_folder(tmp_path):
