@@ -97,8 +97,8 @@ class Board:
         for name, value in metrics.items():
             tag = f"train_{name}_step"
             if isinstance(value, Mapping):
-                for part, number in flat_numbers(value).items():
-                    writer.add_scalar(f"{tag}/{part}", number, update)
+                for part, one in flat_numbers(value).items():
+                    writer.add_scalar(f"{tag}/{part}", one, update)
             elif (number := as_number(value)) is not None:
                 writer.add_scalar(tag, number, update)
         writer.add_scalar("lr_step", lr, update)
@@ -175,8 +175,8 @@ class Board:
         """Write a metric, or each part of it into a folder of its own; nothing if no number."""
         folder = f"{tag}/{test_set}" if test_set else ""
         if isinstance(value, Mapping):
-            for part, number in flat_numbers(value).items():
-                self._writer(f"{folder or tag}/{part}").add_scalar(tag, number, epoch)
+            for part, one in flat_numbers(value).items():
+                self._writer(f"{folder or tag}/{part}").add_scalar(tag, one, epoch)
         elif (number := as_number(value)) is not None:
             self._writer(folder).add_scalar(tag, number, epoch)
 
