@@ -86,6 +86,7 @@ class LogHistory(Callback):
         self._graph = graph
         self._board: Board | None = None
         self._parts: list[HistoryPart] = []
+        self._at_batches: list[HistoryPart] = []  # the parts that have something to do there
         self._best: Monitor | None = None
         self._best_before: dict[str, Any] = {}  # from a state that was loaded
         self._epoch_start = time.monotonic()
@@ -110,7 +111,7 @@ class LogHistory(Callback):
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Pass it on."""
         engine = self.engine
-        for part in self._parts:
+        for part in self._at_batches:
             part.on_batch_end(engine, batch, logs)
 
     def on_test_summary(
@@ -201,10 +202,12 @@ class LogHistory(Callback):
             is_restarted=is_restarted,
             has_best=is_resumed and self._best is not None and self._best.best is not None,
         )
-        self._parts = [make(start, engine) for make in self._make_parts]
+        self._parts = parts = [make(start, engine) for make in self._make_parts]
+        idle = HistoryPart.on_batch_end
+        self._at_batches = [one for one in parts if type(one).on_batch_end is not idle]
 
     def _close(self, *, has_failed: bool) -> None:
-        self._parts = []
+        self._parts, self._at_batches = [], []
         if self._board is not None:
             self._board.close(has_failed=has_failed)
             self._board = None

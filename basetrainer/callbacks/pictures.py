@@ -51,7 +51,7 @@ class Pictures(HistoryPart):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log_dir = start.log_dir
-        self._folder = run_folder(start.log_dir, engine.cfg if engine is not None else None)
+        self._folder = picture_folder(start.log_dir, engine.cfg if engine is not None else None)
         self._board = start.board
         self._clock = clock
         self._due = clock() + _FIRST_COST / SHARE
@@ -113,7 +113,7 @@ class Pictures(HistoryPart):
         write_atomically(self._folder / f"{name}.png", lambda file: file.write(data))
 
 
-def run_folder(log_dir: Path, cfg: Any) -> Path:
+def picture_folder(log_dir: Path, cfg: Any) -> Path:
     """Return where the pictures of a run go.
 
     It is ``cfg.work_dir`` if the log folder lies in it, as in ``work_dir/log``; else nothing but
