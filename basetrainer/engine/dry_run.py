@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
+from basetrainer._metrics import flat_numbers
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.diagnosis import described, diagnosed, nonfinite
 from basetrainer.engine.dry_folders import escaping, redirected, refuse_unwritable, target_folder
 from basetrainer.engine.dry_report import DryRunReport
-from basetrainer.engine.dry_stage import Probe, numbers, temporary_folder, undisturbed, weight_sums
+from basetrainer.engine.dry_stage import Probe, temporary_folder, undisturbed, weight_sums
 from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
@@ -140,7 +141,9 @@ class _Rehearsal:
         self._place = "after the epoch"
         after = weight_sums(trainer.model)
         still = [name for name in after if before[name] == after[name]]
-        told = "".join(f", {name} {value:.4g}" for name, value in numbers(logs.get("train")))
+        told = "".join(
+            f", {name} {value:.4g}" for name, value in flat_numbers(logs.get("train")).items()
+        )
         lines = self._report.lines
         lines["train"] = (
             f"{trainer.position.update} updates{told}, {len(after) - len(still)} of {len(after)} "
@@ -148,7 +151,7 @@ class _Rehearsal:
         )
         if trainer.config.amp != "fp16":  # its scaler may leave out the first updates
             self._check_changes(still, len(after))
-        tests = dict(numbers(logs.get("test")))
+        tests = flat_numbers(logs.get("test"))
         none = "no tests" if trainer.test_loader is None else "no figures"
         lines["test"] = ", ".join(f"{name} {value:.4g}" for name, value in tests.items()) or none
         for name, value in tests.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,6 @@ def weight_sums(model: nn.Module) -> dict[str, tuple[float, float]]:
         for name, one in unwrap(model).named_parameters()
         if one.requires_grad
     }
-
-
-def numbers(metrics: Mapping[str, Any] | None, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the name and value of each metric; those of groups and test sets as ``SET/NAME``."""
-    for name, value in (metrics or {}).items():
-        if isinstance(value, Mapping):
-            yield from numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)):
-            yield f"{prefix}{name}", float(value)
 
 
 @contextmanager

@@ -141,6 +141,18 @@ def test_layers_that_do_not_learn_are_a_warning_with_their_names():
     assert "2 weights have not changed: idle.weight, idle.bias" in warning
 
 
+def test_a_metric_that_is_a_tensor_of_nan_is_a_problem():
+    class Spoils(bt.Callback):
+        def on_test_end(self, logs: Any = None) -> None:
+            logs["test"]["IoU"] = {"circle": torch.tensor(float("nan"))}
+
+    class Trainer(Folders):
+        parts = {"callback": Spoils}  # noqa: RUF012
+
+    (problem,) = dry_run(Trainer, {**SETTINGS, "work_dir": "runs"}).problems
+    assert "the test figure IoU/circle is nan" in problem
+
+
 @pytest.mark.parametrize("cfg", [None, {"num_epochs": 3}])
 def test_settings_without_a_folder_are_given_one(cfg):
     before = sorted(Path.cwd().iterdir())
