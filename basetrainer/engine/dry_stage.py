@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
@@ -47,6 +48,24 @@ def weight_sums(model: nn.Module) -> dict[str, tuple[float, float]]:
         for name, one in unwrap(model).named_parameters()
         if one.requires_grad
     }
+
+
+def last_batch(loader: Any) -> tuple[Any, int]:
+    """Make a batch of as many samples as the last one of an epoch has.
+
+    Returns:
+        The batch, and its number of samples; ``(None, 0)`` if it is as large as the others, or if
+        the loader does not tell.
+    """
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return None, 0
+    size, collate = loader.batch_size, loader.collate_fn
+    if not size or loader.drop_last or not isinstance(loader.sampler, Sized):
+        return None, 0
+    rest = len(loader.sampler) % size
+    if not rest or len(loader.sampler) < size:
+        return None, 0
+    return collate([loader.dataset[index] for index in range(rest)]), rest
 
 
 @contextmanager
