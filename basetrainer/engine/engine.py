@@ -52,6 +52,10 @@ class Engine(Evaluation):
         test_step: The test batch that is, or was last, evaluated, from 0.
         device: Where batches are moved to.
         progress: Whether to show progress bars; lines are shown in any case.
+        max_batches: Batches at most of each epoch of training and of each test set, to try a
+            trainer out; None takes all. The learning rate is that of whole epochs.
+        observer: What the batches of a phase, ``train`` or ``test``, go through on their way out of
+            :meth:`batches`: a generator function of the batches and the phase; None is nothing.
         requests: Who asked the run to stop, and why.
         training_data: Where in ``train_loader`` the run is.
         checkpointer: Saves the run, so that it can go on; None if ``resume`` is ``never``.

@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 
 from basetrainer._names import lookup, own_arguments
 from basetrainer.errors import ConfigError
-from basetrainer.scheduler import classic, per_update
+from basetrainer.scheduler import classic, table
 from basetrainer.scheduler.plateau import PlateauLR
 from basetrainer.scheduler.scheduler import LRScheduler
+from basetrainer.scheduler.table import scheduler_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +28,16 @@ SCHEDULERS: dict[str, Callable[..., LRScheduler]] = {
     "explr": functools.partial(classic.ExponentialLR, decay=0.95),
     "cosineannealinglr": classic.CosineAnnealingLR,
     "lambdalr": classic.LambdaLR,
-    "constant": per_update.constant,
-    "linear": per_update.linear,
-    "poly": per_update.poly,
-    "cosine_restarts": per_update.cosine_restarts,
-    "one_cycle": per_update.one_cycle,
+    "constant": functools.partial(scheduler_of, table.constant),
+    "linear": functools.partial(scheduler_of, table.linear),
+    "poly": functools.partial(scheduler_of, table.poly),
+    "cosine_restarts": functools.partial(scheduler_of, table.cosine_restarts),
+    "one_cycle": functools.partial(scheduler_of, table.one_cycle),
     "plateau": PlateauLR,
 }
 """The schedulers by name, in lower case."""
 
-_GIVEN = {"optimizer", "epochs", "num_steps", "lr_init"}
+_GIVEN = {"run", "optimizer", "epochs", "num_steps", "lr_init"}
 _WARM_UP = {"num_warn_up", "warm_up_start"}
 _WITHOUT_EFFECT = {
     "cosineannealinglr": {"num_cycles", "decay"},
@@ -101,8 +102,8 @@ def get_scheduler(
 
 
 def _arguments(factory: Callable[..., LRScheduler]) -> set[str]:
-    names = set(inspect.signature(factory).parameters) - {"shared"}
-    return (names | _WARM_UP) - _GIVEN
+    plan = factory.args[:1] if isinstance(factory, functools.partial) else ()
+    return (set(inspect.signature(*plan or (factory,)).parameters) | _WARM_UP) - _GIVEN
 
 
 def _refuse_incomplete(

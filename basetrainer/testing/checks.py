@@ -154,12 +154,12 @@ def no_host_reads(make: Make) -> None:
     with _folder() as folder:
         trainer = build(make, folder, num_epochs=1, log_freq=0)
 
-        def watched(loader: Iterable[Any], title: str) -> Iterator[Any]:
-            for number, batch in enumerate(loader):
-                with reads if number and title.startswith("Train") else nullcontext():
+        def watched(batches: Iterable[Any], phase: str) -> Iterator[Any]:
+            for number, batch in enumerate(batches):
+                with reads if number and phase == "train" else nullcontext():
                     yield batch
 
-        trainer.batches = watched  # type: ignore[method-assign]
+        trainer.observer = watched
         trainer.run()
     if not reads.ops:
         raise AssertionError("There is no second step to look at: give the trainer more batches.")
