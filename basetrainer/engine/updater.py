@@ -69,7 +69,9 @@ class Updater:
             # One of several optimizers: its backward passes go around the wrapper, which would
             # wait for the gradients of the others' parameters.
             own = () if is_one_of_several else model.parameters()
-            self._in_model = {id(parameter) for parameter in own}
+            # The wrapper leaves out what was frozen when it was made, for good: what is thawed
+            # later is averaged here.
+            self._in_model = {id(one) for one in own if one.requires_grad}
         self.is_exact = config.accumulate_steps > 1 or self._in_model is not None
 
     @property
@@ -248,6 +250,8 @@ class Updater:
     def _average_loose_gradients(self, in_model: set[int]) -> None:
         """Average over the ranks what the wrapped model does not: a criterion's parameters."""
         for parameter in self._parameters():
+            if not parameter.requires_grad:  # still frozen: without a gradient it does not move
+                continue
             # Within a step the model shows whole parameters in the place of the sharded ones.
             if id(parameter) not in in_model and not is_shard(parameter):
                 if parameter.grad is None:
