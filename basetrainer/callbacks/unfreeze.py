@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from basetrainer._logs import Logs
@@ -35,7 +35,7 @@ class Unfreeze(Callback):
 
     Args:
         at_epoch: The first epoch, from 0, that trains them.
-        patterns: Names of modules or parameters, as for ``freeze``: ``"layer4"``, ``["layer[34]"]``.
+        patterns: Names of modules or parameters, one or several, as for ``freeze``: ``"layer4"``.
         lr_scale: Their learning rate over that of the optimizer, above 0.
         split_params: Whether norms, biases and other vectors have no weight decay; None means as
             in the optimizer's other groups.
@@ -110,15 +110,12 @@ class Unfreeze(Callback):
         if self.split_params is not None:
             split = self.split_params and bool(decays)
         lr = float(optimizer.defaults["lr"]) * self.lr_scale
-        decay = (
-            float(optimizer.defaults["weight_decay"])
-            if "weight_decay" in optimizer.defaults
-            else None
-        )
-        if decay is not None and decays:
-            decay = max(decays)
+        own = optimizer.defaults["lr"]
+        decay = max(decays) if "weight_decay" in optimizer.defaults and decays else None
         for group in group_by(entries, [lr] * len(entries), decay, split=split):
-            optimizer.add_param_group({**group, "lr_scale": self.lr_scale})
+            # A captured or compiled step reads its learning rate from a tensor.
+            rate = own.new_tensor(lr) if isinstance(own, Tensor) else lr
+            optimizer.add_param_group({**group, "lr": rate, "lr_scale": self.lr_scale})
 
     @staticmethod
     def _only(optimizers: Sequence[Optimizer]) -> Optimizer:

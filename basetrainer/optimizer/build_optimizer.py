@@ -52,9 +52,9 @@ def get_optimizer(
 ) -> Optimizer:
     """Return an optimizer of the model's trainable parameters, each once.
 
-    Parameters frozen now are left out: make the optimizer after freezing. What is to be trained
-    later in the run is added by :class:`~basetrainer.callbacks.unfreeze.Unfreeze`. Groups come with the highest learning rate first, so that group 0, which
-    ``logs["lr"]`` shows, is the head's.
+    Parameters frozen now are left out: make the optimizer after freezing. What is trained from a
+    later epoch on is added by :class:`~basetrainer.callbacks.unfreeze.Unfreeze`. Groups come with
+    the highest learning rate first, so that group 0, which ``logs["lr"]`` shows, is the head's.
 
     Args:
         model: The model, wrapped or not.

@@ -152,7 +152,7 @@ class LRScheduler(Callback):
             return
         if groups is not self._groups or len(groups) != len(self._bases):
             self._groups = groups
-            self._bases = [self.lr_init * ratio for ratio in _ratios(self.optimizer)]
+            self._bases = [self.lr_init * ratio for ratio in ratios(self.optimizer)]
         factor = self.factor(self.epoch + update / self._updates)
         self._update = update
         for group, base in zip(groups, self._bases, strict=True):
@@ -163,7 +163,7 @@ class LRScheduler(Callback):
                 group["lr"] = base * factor
 
 
-def _ratios(optimizer: Optimizer) -> list[float]:
+def ratios(optimizer: Optimizer) -> list[float]:
     """Return each group's initial learning rate over the optimizer's."""
     for group in optimizer.param_groups:
         if "initial_lr" not in group:
