@@ -46,6 +46,8 @@ class SWA(EMA):
         )
         self.lr = None if lr is None else checks.number("lr", lr, above=0.0)
         self._due: int | None = None  # the epoch whose weights are still to be taken in
+        self._is_on = False  # whether the running epoch is averaged
+        self._last = -1  # the epoch whose weights were taken in last
 
     def attach(self, engine: Engine) -> None:
         """Refuse what cannot be averaged."""
@@ -70,7 +72,9 @@ class SWA(EMA):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Get ready to take in the weights when the epoch is trained."""
         super().on_epoch_begin(epoch, logs)
-        self._due = epoch if epoch >= self.start_epoch else None
+        self._is_on = epoch >= self.start_epoch
+        # A run that was ended while it tested has taken them in, and tests once more.
+        self._due = epoch if self._is_on and epoch > self._last else None
         self._set_lr()
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
@@ -88,6 +92,7 @@ class SWA(EMA):
         if due is not None:
             foreach("lerp_", *self._pairs, 1.0 / (self.num_updates + 1))
             self.num_updates += 1
+            self._last = due
         if not self.num_updates:
             yield
             return
@@ -103,8 +108,19 @@ class SWA(EMA):
             return unwrap(engine.model).state_dict()
         return super().averaged_state()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the mean, the number of epochs in it, and the last of them."""
+        return {**super().state_dict(), "last": self._last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        self._last = state["last"]
+        if self._due is not None and self._due <= self._last:
+            self._due = None
+
     def _set_lr(self) -> None:
-        if self.lr is None or self._due is None or self.engine is None:
+        if self.lr is None or not self._is_on or self.engine is None:
             return
         for optimizer in self.engine.optimizers:
             for group, ratio in zip(optimizer.param_groups, ratios(optimizer), strict=True):

@@ -259,6 +259,23 @@ class TorchSchedule(Callback):
             _write(group, next(rates) if scale is None else self._rates[0] * scale)
 
 
+def own_schedule(
+    given: Any, optimizer: Optimizer, kwargs: dict[str, Any]
+) -> Schedule | TorchSchedule:
+    """Return the callback for what :func:`get_scheduler` got in the place of a name.
+
+    Args:
+        given: A scheduler of torch's, its class, a function that makes it, or one of the update.
+        optimizer: Whose learning rates are set.
+        kwargs: For the class; ``per`` and ``indicator`` are ours.
+    """
+    options = {one: kwargs.pop(one) for one in ("per", "indicator") if one in kwargs}
+    is_plain = callable(given) and not isinstance(given, type) and not kwargs
+    if is_plain and not hasattr(given, "optimizer"):
+        return Schedule(given, optimizer=optimizer, **options)
+    return Schedule.of(given, optimizer=optimizer, **options, **kwargs)
+
+
 def made(scheduler: Any, optimizer: Optimizer | None, kwargs: dict[str, Any]) -> Any:
     """Return a scheduler of torch's, made now if a class or a function was given.
 

@@ -35,6 +35,11 @@ def poly(*, lr_min: float = 0.0, power: float = 0.9, **shared: Any) -> LRSchedul
     )
 
 
+def cosine_step(*, lr_min: float = 0.0, **shared: Any) -> LRScheduler:
+    """Fall along a cosine from the end of the warm-up to ``lr_min``, a little with every update."""
+    return cosine_restarts(lr_min=lr_min, **shared)
+
+
 def cosine_restarts(
     *,
     lr_min: float = 0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks
 from basetrainer.scheduler.schedules import WARM_UP_START, Schedule, warmed_up
@@ -79,6 +81,16 @@ class LRScheduler(Callback):
         self._updates = self.num_steps  # per epoch
         self._groups: list[dict[str, Any]] = []
         self._bases: list[float] = []
+
+    remake: Callable[[int], LRScheduler] | None = None
+    """Makes the scheduler for so many batches per update, where its schedule depends on that."""
+
+    def attach(self, engine: Engine) -> None:
+        """Learn how many batches an update has."""
+        super().attach(engine)
+        if self.remake is not None and engine.accumulate_steps > 1:
+            made, self.remake = self.remake(engine.accumulate_steps), None
+            self.schedule, self.num_warn_up = made.schedule, made.num_warn_up
 
     def factor(self, t: float) -> float:
         """Return the factor of ``lr_init`` at time ``t``, in epochs; warm-up included."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks
+
+logger = logging.getLogger(__name__)
 
 Schedule: TypeAlias = Callable[[float], float]
 """From the time in epochs to a factor of the learning rate."""
@@ -193,7 +196,15 @@ def lowest(lr_min: float, lr_init: float) -> float:
     Raises:
         ConfigError: If ``lr_min`` is no number, or negative.
     """
-    return min(1.0, checks.number("lr_min", lr_min, low=0.0) / lr_init)
+    floor = checks.number("lr_min", lr_min, low=0.0)
+    if floor >= lr_init:
+        logger.warning(
+            "lr_min=%g is not below the learning rate lr=%g, so that stays constant. Lower lr_min, "
+            "or write min_lr_ratio, which is relative to lr.",
+            floor,
+            lr_init,
+        )
+    return min(1.0, floor / lr_init)
 
 
 def _progress(t: float, num_epochs: float) -> float:
