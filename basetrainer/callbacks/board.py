@@ -71,6 +71,9 @@ class Board:
         """
         lr = as_number(logs.get("lr")) or 0.0
         folders: dict[Path, dict[str, float]] = {self._log_dir: {"lr_epoch": lr}}
+        for name, value in logs.items():
+            if name.startswith("lr/"):  # of each group
+                folders[self._log_dir][f"lr_epoch/{name[3:]}"] = as_number(value) or 0.0
         for phase in PHASES:
             for test_set, figures in metrics_by_set(logs.get(phase)).items():
                 for name in indicators or figures:

@@ -27,7 +27,7 @@ SAME_SAMPLES = "same samples, bits may differ"
 
 _SHAPING = """
 lr optim_type momentum weight_decay scheduler milestones num_warn_up loss_type
-net_type width_mult input_size rgb_mean rgb_std train_transform resample freeze
+net_type width_mult input_size rgb_mean rgb_std train_transform resample freeze unfreeze
 small_input accumulate_steps clip_grad_norm amp seed steps_per_epoch on_nonfinite max_skips
 ema_decay channels_last split_params slim_lambda
 use_prune prune_mod sparsity prune_backend prune_exclude prune_linear

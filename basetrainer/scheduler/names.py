@@ -12,7 +12,7 @@ from basetrainer.scheduler.scheduler import LRScheduler
 
 
 def settle_names(given: dict[str, Any], lr_init: float) -> int | None:
-    """Replace ``num_warm_up`` and ``min_lr_ratio`` by what schedules take; take warm-up updates out.
+    """Replace ``num_warm_up`` and ``min_lr_ratio`` by the old names; take warm-up updates out.
 
     Args:
         given: The arguments, changed in place.
