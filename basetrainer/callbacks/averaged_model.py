@@ -15,7 +15,6 @@ from basetrainer._wrappers import unwrap
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.distributed.strategy import is_sharded
 from basetrainer.errors import ConfigError
-from basetrainer.scheduler import checks
 
 
 class AveragedModel(Callback):
@@ -42,7 +41,9 @@ class AveragedModel(Callback):
         super().__init__()
         if is_sharded(model):
             raise ConfigError("averaged_model does not go with strategy: fsdp2. Set strategy: ddp.")
-        self.decay = decay if callable(decay) else checks.number("decay", decay, low=0.0, high=1.0)
+        if not callable(decay) and not 0.0 <= decay <= 1.0:
+            raise ConfigError(f"averaged_model: decay={decay} must be from 0 to 1, such as 0.999.")
+        self.decay = decay
         self.module = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
         self._pairs: tuple[list[Tensor], list[Tensor]] = ([], [])  # averages, weights
         self._copied: list[tuple[Tensor, Tensor]] = []

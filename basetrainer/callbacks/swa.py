@@ -16,8 +16,8 @@ from basetrainer.checkpoint.rng import rng_state, set_rng_state
 from basetrainer.distributed.strategy import evaluating, unwrap
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
-from basetrainer.scheduler import checks
-from basetrainer.scheduler.scheduler import ratios
+from basetrainer.optimizer.ratios import ratios
+from basetrainer.utils.config_keys import as_float, as_int
 
 
 class SWA(EMA):
@@ -41,10 +41,8 @@ class SWA(EMA):
 
     def __init__(self, start_epoch: int, lr: float | None = None) -> None:
         super().__init__()
-        self.start_epoch = checks.whole(
-            "start_epoch", start_epoch, 0, "the first epoch, from 0, that is averaged"
-        )
-        self.lr = None if lr is None else checks.number("lr", lr, above=0.0)
+        self.start_epoch = as_int("start_epoch", start_epoch, "SWA", minimum=0)
+        self.lr = None if lr is None else as_float("lr", lr, "SWA", above=0.0)
         self._due: int | None = None  # the epoch whose weights are still to be taken in
         self._is_on = False  # whether the running epoch is averaged
         self._last = -1  # the epoch whose weights were taken in last

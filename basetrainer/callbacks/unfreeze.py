@@ -19,7 +19,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.models.freeze import checked_patterns, thaw
 from basetrainer.optimizer.param_groups import Entry, group_by, owned
-from basetrainer.scheduler import checks
+from basetrainer.utils.config_keys import as_float, as_int
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class Unfreeze(Callback):
         optimizer: Optimizer | None = None,
     ) -> None:
         super().__init__()
-        self.at_epoch = checks.whole("at_epoch", at_epoch, 0, "the first epoch, from 0, to train")
+        self.at_epoch = as_int("at_epoch", at_epoch, "Unfreeze", minimum=0)
         self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-        self.lr_scale = checks.number("lr_scale", lr_scale, above=0.0)
+        self.lr_scale = as_float("lr_scale", lr_scale, "Unfreeze", above=0.0)
         self.split_params = split_params
         self._optimizer = optimizer
         self._prepared: weakref.ref[Optimizer] | None = None

@@ -13,6 +13,7 @@ from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
+from basetrainer.optimizer.ratios import ratios
 from basetrainer.scheduler import checks
 from basetrainer.scheduler.schedules import WARM_UP_START, Schedule, warmed_up
 
@@ -173,15 +174,3 @@ class LRScheduler(Callback):
                 lr.fill_(base * factor)  # a captured or compiled step reads this very tensor
             else:
                 group["lr"] = base * factor
-
-
-def ratios(optimizer: Optimizer) -> list[float]:
-    """Return each group's initial learning rate over the optimizer's."""
-    for group in optimizer.param_groups:
-        if "initial_lr" not in group:
-            group["initial_lr"] = float(group["lr"])
-    initial = [float(group["initial_lr"]) for group in optimizer.param_groups]
-    # What only looks like an optimizer of torch's need not have defaults.
-    default = float(getattr(optimizer, "defaults", {}).get("lr", 0.0))
-    reference = default if default in initial else max(initial)
-    return [lr / reference if reference > 0 else 1.0 for lr in initial]
