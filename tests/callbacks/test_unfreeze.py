@@ -48,9 +48,9 @@ def test_layers_stay_until_their_epoch_and_learn_from_it_on():
     # Head, head without decay, layer 0 with and without decay, the norm.
     groups = trainer.optimizer.param_groups
     assert [one["weight_decay"] for one in groups] == [0.0, 0.1, 0.0, 0.1, 0.0]
-    for rates in watch.rates:
-        head = rates[0]
-        assert rates == pytest.approx([head, head, 0.1 * head, 0.1 * head, head])
+    for found in watch.rates:
+        head = found[0]
+        assert found == pytest.approx([head, head, 0.1 * head, 0.1 * head, head])
     assert watch.rates[0][0] > watch.rates[-1][0]
     assert {name for name in logs if name.startswith("lr")} == {
         "lr",
@@ -83,6 +83,7 @@ def test_two_processes_thaw_alike():
     assert len(two) == 3 * 6 + 6 + 6 + 6 + 6 * 3 + 3
 
 
+@pytest.mark.distributed
 def test_thawed_gradients_are_averaged_over_ranks():
     assert launch(without_norms, 2, start_method="fork") == pytest.approx(without_norms(), abs=1e-6)
 
@@ -101,7 +102,7 @@ def without_norms() -> list[float]:
     size = 4 // (torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1)
     trainer = Plain({**CFG, "resume": "never"}, batch_size=size, optim="sgd")
     trainer.run()
-    return [float(one) for each in trainer.model.parameters() for one in each.flatten()]
+    return [float(one) for each in trainer.model.parameters() for one in each.detach().flatten()]
 
 
 def test_parameters_that_an_optimizer_already_has_move_to_a_group_of_their_own():
