@@ -6,9 +6,10 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler as OfTorch
 
 from basetrainer._names import lookup, own_arguments
 from basetrainer.errors import ConfigError
@@ -47,8 +48,30 @@ _WITHOUT_EFFECT = {
 }
 
 
+@overload
 def get_scheduler(
-    scheduler: str | Callable[..., Any] | Any,
+    scheduler: str,
+    optimizer: Optimizer,
+    lr_init: float,
+    num_epochs: int,
+    num_steps: int,
+    **kwargs: Any,
+) -> LRScheduler: ...
+
+
+@overload
+def get_scheduler(
+    scheduler: Callable[..., Any] | OfTorch,
+    optimizer: Optimizer,
+    lr_init: float | None = None,
+    num_epochs: int | None = None,
+    num_steps: int | None = None,
+    **kwargs: Any,
+) -> Schedule | TorchSchedule: ...
+
+
+def get_scheduler(
+    scheduler: str | Callable[..., Any] | OfTorch,
     optimizer: Optimizer,
     lr_init: float | None = None,
     num_epochs: int | None = None,

@@ -44,7 +44,7 @@ def test_it_equals_torch_and_takes_the_statistics_over_the_training_data():
     model = hand.average.module
     for name, value in model.named_parameters():
         torch.testing.assert_close(swa.averaged_state()[name], value.detach())
-    points, targets = (torch.stack(list(one)) for one in zip(*tiny_data(), strict=True))
+    points, targets = tiny_data().tensors
     batches = model[0](points).split(4)
     mean = torch.stack([one.mean(0) for one in batches]).mean(0)
     variance = torch.stack([one.var(0) for one in batches]).mean(0)

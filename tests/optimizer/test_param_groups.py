@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from basetrainer.errors import ConfigError
+from basetrainer.optimizer.build_optimizer import get_optimizer
 from basetrainer.optimizer.param_groups import is_exempt, layer_numbers, trainable
 
 

@@ -11,6 +11,7 @@ from torch.optim import lr_scheduler as of_torch
 
 from basetrainer import ConfigError, Schedule, get_scheduler
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.scheduler.own import TorchSchedule
 from tests.callbacks.staged import CFG, Staged, assert_same, in_pieces
 
 PLAIN = {**CFG, "unfreeze": None}
@@ -98,14 +99,11 @@ def test_plateau_reads_the_metric_and_is_resumed():
 
 
 def test_a_plain_function_counts_updates_or_epochs():
-    for per, wanted in (("update", range(12)), ("epoch", [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])):
-        rates = Rates()
-        Staged(
-            {**PLAIN, "resume": "never"},
-            rates,
-            make=lambda one, per=per: [Schedule(lambda number: 0.9**number, per=per)],
-        ).run()
-        assert rates.rates == pytest.approx([0.05 * 0.9**number for number in wanted])
+    numbers = {"update": list(range(12)), "epoch": [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]}
+    for per, wanted in numbers.items():
+        rates, schedule = Rates(), Schedule(lambda number: 0.9**number, per=per)  # type: ignore[arg-type]
+        Staged({**PLAIN, "resume": "never"}, rates, make=lambda one, own=schedule: [own]).run()
+        assert rates.rates == pytest.approx([0.05 * 0.9**count for count in wanted])
 
 
 def test_it_counts_updates_not_batches():
@@ -138,8 +136,11 @@ def test_groups_that_thaw_follow_a_scheduler_of_torch(optim):
 def test_get_scheduler_takes_them_too():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.05)
     made = get_scheduler(of_torch.OneCycleLR, optimizer, max_lr=0.1, total_steps=9, per="update")
+    assert isinstance(made, TorchSchedule)
     assert made.scheduler.total_steps == 9
-    assert get_scheduler(lambda epoch: 0.5, optimizer, per="epoch").factor(3) == 0.5
+    halved = get_scheduler(lambda epoch: 0.5, optimizer, per="epoch")
+    assert isinstance(halved, Schedule)
+    assert halved.factor(3) == 0.5
 
 
 @pytest.mark.parametrize(
