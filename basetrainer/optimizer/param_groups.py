@@ -148,14 +148,14 @@ def learning_rates(
     """
     scales = [1.0] * len(entries)
     for pattern, scale in (lr_scale or {}).items():
-        found = [index for index, one in enumerate(entries) if matches(one.name, pattern)]
-        if not found:
+        chosen = [index for index, one in enumerate(entries) if matches(one.name, pattern)]
+        if not chosen:
             raise ConfigError(
                 f"lr_scale: no trained parameter matches {pattern!r}."
                 f"{did_you_mean(pattern, _names(entries))} There are "
                 f"{', '.join(dict.fromkeys(one.name.partition('.')[0] for one in entries))}."
             )
-        for index in found:
+        for index in chosen:
             scales[index] = scale
     is_head = [matches(entry.name, head) for entry in entries]
     if backbone_lr is not None and len(set(is_head)) < 2:
