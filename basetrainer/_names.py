@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -23,6 +24,53 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     by_lower = {entry.lower(): entry for entry in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None
+
+
+def nearest_key(key: str, known: Iterable[str]) -> str | None:
+    """Return the known key that ``key`` is a misspelling of, or None if it is a word of its own.
+
+    Names such as ``lr2``, ``mode`` or ``train_path`` are alike to known ones, but words of their
+    own: digits must agree, short words be the same but for letter case, order or the plural, and of
+    several words joined by underscores each be alike.
+
+    Args:
+        key: A key that is not among the known ones.
+        known: The keys that it may be meant for.
+    """
+    names = [name for name in known if _is_slip(key.lower(), name.lower())]
+    return nearest(key, names, 0.0)
+
+
+def _is_slip(key: str, name: str) -> bool:
+    """Whether a key, in lower case, is likely to be another one misspelt."""
+    if re.findall(r"\d", key) != re.findall(r"\d", name):
+        return False
+    words, others = re.split(r"[_-]+", key), re.split(r"[_-]+", name)
+    joined, other = "".join(words), "".join(others)
+    if joined == other:
+        return True
+    if len(words) != len(others):
+        return min(len(joined), len(other)) >= 8 and _ratio(joined, other) > 0.93
+    pairs = [pair for pair in zip(words, others, strict=True) if pair[0] != pair[1]]
+    return all(_is_same_word(*pair, alone=len(words) == 1) for pair in pairs)
+
+
+def _is_same_word(word: str, other: str, *, alone: bool) -> bool:
+    """Whether two different words are one, misspelt or in the plural."""
+    short, long = sorted((word, other), key=len)
+    if long in (f"{short}s", f"{short}es"):
+        return not alone or len(short) > 3
+    if sorted(word) == sorted(other):
+        return not alone or len(short) > 3  # letters swapped
+    if len(short) < (5 if alone else 3) or len(long) < 4:
+        return False
+    if len(long) - len(short) > (2 if len(short) >= 8 else 1):
+        return False
+    return _ratio(word, other) >= (0.8 if len(long) > 5 else 0.75)
+
+
+def _ratio(one: str, two: str) -> float:
+    return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

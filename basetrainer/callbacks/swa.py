@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from basetrainer._logs import Logs
-from basetrainer._torch_private import foreach
 from basetrainer.callbacks.ema import EMA
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
 from basetrainer.distributed.strategy import evaluating, unwrap
@@ -88,8 +87,7 @@ class SWA(EMA):
         """Put the mean in the place of the weights, and back again whatever happens."""
         due, self._due = self._due, None
         if due is not None:
-            foreach("lerp_", *self._pairs, 1.0 / (self.num_updates + 1))
-            self.num_updates += 1
+            self._take_in()
             self._last = due
         if not self.num_updates:
             yield
@@ -116,6 +114,9 @@ class SWA(EMA):
         self._last = state["last"]
         if self._due is not None and self._due <= self._last:
             self._due = None
+
+    def _next_decay(self) -> float:
+        return self.num_updates / (self.num_updates + 1)
 
     def _set_lr(self) -> None:
         if self.lr is None or not self._is_on or self.engine is None:

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, IterableDataset
 
-from basetrainer._names import did_you_mean, nearest
+from basetrainer._names import did_you_mean, nearest, nearest_key
 from basetrainer.distributed.strategy import is_wrapped
 from basetrainer.engine.base import Base
 from basetrainer.engine.config import EngineConfig
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import as_mapping
+from basetrainer.utils.config_dict import as_mapping, origin_of
+from basetrainer.utils.config_keys import KNOWN_KEYS
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,9 @@ def warn_of_misspelt_keys(cfg: Any) -> None:
     for key in given:
         if key in known or not isinstance(key, str):
             continue
+        is_from_file = origin_of(cfg, key) not in ("", "default", "command line")
+        if is_from_file and nearest_key(key, KNOWN_KEYS):
+            continue  # parser_config has said so
         meant = _ELSEWHERE.get(key) or nearest(key, known, _ALIKE)
         if meant is not None and meant not in given:
             logger.warning(
@@ -148,6 +153,13 @@ def checked_callbacks(trainer: str, callbacks: Any) -> list[Base]:
             raise ConfigError(
                 f"{trainer}.build_callbacks returned the class {name} among the callbacks. Return "
                 f"an object of it: {name}(...)."
+            )
+        if isinstance(callback, LRScheduler):
+            name = type(callback).__name__
+            raise ConfigError(
+                f"{trainer}.build_callbacks returned torch's {name} among the callbacks, which the "
+                f"engine does not step. Take basetrainer.get_scheduler(...), or write a Callback "
+                f"that calls its step(), in on_epoch_end for a schedule by epoch."
             )
     return given
 

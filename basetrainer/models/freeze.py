@@ -83,7 +83,7 @@ def thaw(model: nn.Module, patterns: str | Sequence[str]) -> list[str]:
         parameters[name].requires_grad_(True)
     for name, module in model.named_modules(remove_duplicate=False):
         own = [one for one, _ in module.named_parameters(prefix=name, recurse=False)]
-        is_thawed = matches(name, patterns) or (own and set(own) <= set(thawed))
+        is_thawed = matches(name, patterns) or (own and all(matches(one, patterns) for one in own))
         replaced = module.__dict__.get("train")
         if is_thawed and getattr(replaced, "func", None) is _stay_in_eval:
             del module.__dict__["train"]

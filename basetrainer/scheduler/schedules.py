@@ -193,18 +193,21 @@ def warmed_up(schedule: Schedule, num_epochs: float, start: float = WARM_UP_STAR
 def lowest(lr_min: float, lr_init: float) -> float:
     """Return the learning rate ``lr_min`` as a factor of ``lr_init``, and never above 1.
 
+    Where it does not leave the learning rate room to fall, a warning says so.
+
     Raises:
         ConfigError: If ``lr_min`` is no number, or negative.
     """
-    floor = checks.number("lr_min", lr_min, low=0.0)
-    if floor >= lr_init:
+    lr_min = checks.number("lr_min", lr_min, low=0.0)
+    if lr_min >= lr_init:
         logger.warning(
-            "lr_min=%g is not below the learning rate lr=%g, so that stays constant. Lower lr_min, "
-            "or write min_lr_ratio, which is relative to lr.",
-            floor,
+            "scheduler: lr_min=%g is not below the learning rate %g, which therefore never falls. "
+            "Give a smaller lr_min, such as lr_min=%g, or min_lr_ratio, a share of the rate.",
+            lr_min,
             lr_init,
+            lr_init / 100,
         )
-    return min(1.0, floor / lr_init)
+    return min(1.0, lr_min / lr_init)
 
 
 def _progress(t: float, num_epochs: float) -> float:

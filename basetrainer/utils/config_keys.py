@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from basetrainer._names import nearest_key
 from basetrainer.utils.config_checks import (
     COUNT,
     DEVIATIONS,
@@ -40,7 +41,6 @@ from basetrainer.utils.config_values import (
     as_int,
     as_text,
 )
-from basetrainer.utils.misspelt import nearest_misspelling
 
 __all__ = [
     "KNOWN_KEYS",
@@ -52,6 +52,8 @@ __all__ = [
     "as_int",
     "check_key",
     "check_keys",
+    "decides_run",
+    "is_told",
     "warn_misspelt",
 ]
 
@@ -146,6 +148,37 @@ prune_linear unfreeze dependency_aware slim_lambda inference_mode keep_memory
 KNOWN_KEYS: frozenset[str] = frozenset([*SETTINGS, *_OTHERS.split()])
 """These, and the keys that the engine and its callbacks read."""
 
+_FREE = """
+work_dir model_root log_root model_dir log_dir moder_dir output_dir save_dir cache_dir flag
+config_file log_freq progress gpu_id num_workers local_rank rank world_size batch_size
+test_batch_size num_epochs keep_memory inference_mode resume save_every_updates save_every_epochs
+save_every_minutes async_save start_save keep_last keep_best max_minutes stall_limit profile_steps
+note notes comment comments description name exp_name experiment run_name run_id project tag tags
+user author host hostname date time timestamp start_time verbose debug port dist_url
+"""
+_TOLD = """
+train_data test_data data_root pretrained finetune early_stop early_stop_indicator strategy compile
+deterministic distributed
+"""
+_TOLD_ENDINGS = ("_dir", "_root", "_path", "_file", "_folder", "_url")
+
+
+def decides_run(key: str) -> bool:
+    """Whether another value of a key makes another run of it, so that it must not be resumed.
+
+    Every key does, a program's own too, unless it is known not to: paths, logging, devices, what is
+    kept, and names. ``batch_size`` and ``num_epochs`` are among them, since the global batch is
+    compared in its place, and a run may be made longer.
+    """
+    return key not in _FREE.split() and not is_told(key)
+
+
+def is_told(key: str) -> bool:
+    """Whether another value of a key is warned of, but the run may be resumed."""
+    return key in _TOLD.split() or (
+        key.endswith(_TOLD_ENDINGS) and key not in SETTINGS and key not in _FREE.split()
+    )
+
 
 def check_key(name: str, value: object, origin: str = "") -> Any:
     """Return the value of one key, converted to the type that :data:`SETTINGS` gives.
@@ -191,7 +224,7 @@ def warn_misspelt(keys: Iterable[str], known: Iterable[str], origins: Mapping[st
     """
     known = frozenset(known)
     for key in keys:
-        meant = None if key in known else nearest_misspelling(key, known)
+        meant = None if key in known else nearest_key(key, known)
         if meant:
             place = f" ({origins[key]})" if origins.get(key) else ""
             logger.warning(

@@ -15,6 +15,7 @@ from basetrainer.errors import ConfigError
 from basetrainer.utils.config_dict import (
     Config,
     as_mapping,
+    blaming,
     dict2easy,
     easy2dict,
     get,
@@ -36,6 +37,7 @@ from basetrainer.utils.yaml_file import YamlFile, read_yaml, write_yaml
 
 __all__ = [
     "Config",
+    "blaming",
     "create_workspace",
     "dict2easy",
     "easy2dict",
