@@ -15,9 +15,10 @@ from basetrainer._names import lookup, own_arguments
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import classic, per_update
 from basetrainer.scheduler.names import settle_names, warmed_up_by_updates
-from basetrainer.scheduler.own import Schedule, TorchSchedule, own_schedule
+from basetrainer.scheduler.own import Schedule, own_schedule
 from basetrainer.scheduler.plateau import PlateauLR
 from basetrainer.scheduler.scheduler import LRScheduler
+from basetrainer.scheduler.torch_schedule import TorchSchedule
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from torch import nn
 
 from basetrainer import ConfigError, Unfreeze, launch
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.engine import comm
 from basetrainer.models.freeze import freeze, thaw
 from tests.callbacks.staged import CFG, Staged, assert_same, in_pieces
 
@@ -86,6 +90,35 @@ def test_two_processes_thaw_alike():
 @pytest.mark.distributed
 def test_thawed_gradients_are_averaged_over_ranks():
     assert launch(without_norms, 2, start_method="fork") == pytest.approx(without_norms(), abs=1e-6)
+
+
+def killed_once(work_dir: str, batch: int, rank: int) -> list[list[float]]:
+    torch.set_num_threads(1)
+
+    class Kill(Callback):
+        left = batch
+
+        def on_batch_begin(self, batch: int, logs: Any = None) -> None:
+            self.left -= 1
+            if self.left == 0 and comm.get_rank() == rank and not Path("done").exists():
+                Path("done").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    trainer = Staged({**CFG, "work_dir": work_dir}, Kill(), batch_size=2)
+    trainer.run()
+    state = trainer.optimizer.state_dict()["state"]
+    kept = [*trainer.model.state_dict().values(), *(one["exp_avg"] for one in state.values())]
+    return [one.flatten().tolist() for one in kept]
+
+
+@pytest.mark.distributed
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [4, 7, 11])
+def test_a_killed_rank_leaves_the_same_bits_in_every_stage(batch):
+    whole = launch(killed_once, 2, args=("whole", 0, 0), start_method="fork")
+    again = launch(killed_once, 2, args=("run", batch, 1), start_method="fork", max_restarts=1)
+    assert Path("done").exists()
+    assert again == whole
 
 
 class Plain(Staged):

@@ -60,7 +60,7 @@ def test_updates_of_warm_up_are_updates_whatever_an_update_is():
 def test_a_floor_that_is_above_the_rate_is_told(caplog):
     with caplog.at_level(logging.WARNING):
         made("cosine", lr=5e-6)
-    assert "lr_min=1e-05 is not below the learning rate lr=5e-06" in caplog.text
+    assert "lr_min=1e-05 is not below the learning rate 5e-06" in caplog.text
     caplog.clear()
     made("cosine", lr=5e-6, min_lr_ratio=0.1)
     assert not caplog.text

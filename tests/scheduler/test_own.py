@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler as of_torch
 
 from basetrainer import ConfigError, Schedule, get_scheduler
 from basetrainer.callbacks.callbacks import Callback
-from basetrainer.scheduler.own import TorchSchedule
+from basetrainer.scheduler.torch_schedule import TorchSchedule
 from tests.callbacks.staged import CFG, Staged, assert_same, in_pieces
 
 PLAIN = {**CFG, "unfreeze": None}
