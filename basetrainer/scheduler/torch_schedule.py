@@ -19,7 +19,7 @@ Per = Literal["update", "epoch"]
 
 
 class TorchSchedule(Callback):
-    """Steps a scheduler of torch's; :meth:`Schedule.of <basetrainer.scheduler.own.Schedule.of>` makes it.
+    """Steps a scheduler of torch's, as :meth:`basetrainer.scheduler.own.Schedule.of` makes it.
 
     Groups that :class:`~basetrainer.callbacks.unfreeze.Unfreeze` adds are hidden from it; they have
     ``lr_scale`` times the learning rate of the first group.
