@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +14,6 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.data.placed import length
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler.torch_schedule import Per, TorchSchedule, checked_per, made, write
-
-logger = logging.getLogger(__name__)
 
 _MOST_CHECKED = 10_000
 """So many values of a function are looked at before training starts."""
