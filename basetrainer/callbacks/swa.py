@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs
 from basetrainer.callbacks.ema import EMA
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
+from basetrainer.data.resume import position_state, set_position
 from basetrainer.distributed.strategy import evaluating, unwrap
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
@@ -150,10 +151,12 @@ def _take_statistics(engine: Engine) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over all batches
         nn.Module.train(norm, True)
+    data = engine.training_data.of(engine.train_loader)
+    following = position_state(data, engine.epoch + 1, 0)
     engine.training_data.again(0)
     try:
         with evaluating(engine.model):
-            for inputs in engine.training_data.of(engine.train_loader):
+            for inputs in data:
                 with engine.precision():
                     engine.run_step(engine.to_device(inputs))
     finally:
@@ -161,6 +164,8 @@ def _take_statistics(engine: Engine) -> None:
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(tracked)
         set_rng_state(drawn, engine.device)
+        if data is not engine.train_loader:  # a stream goes on behind what was read last
+            set_position(data, engine.epoch + 1, 0, following)
     for norm in norms:
         norm.running_mean.copy_(engine.context.mean(norm.running_mean))
         norm.running_var.copy_(engine.context.mean(norm.running_var))

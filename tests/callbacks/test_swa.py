@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from basetrainer import EMA, SWA, ConfigError
+from basetrainer import EMA, SWA, ConfigError, launch
 from basetrainer.callbacks.callbacks import Callback
 from tests.callbacks.staged import CFG, Staged, StopAt, assert_same, tree_of
 from tests.tiny import tiny_data
@@ -98,3 +98,32 @@ def test_what_cannot_be_averaged_is_told():
         Staged({**PLAIN, "resume": "never"}, SWA(1), EMA(0.9)).run()
     with pytest.raises(ConfigError, match="lr"):
         SWA(1, lr=-1.0)
+
+
+def averaged(work_dir: str) -> list[list[float]]:
+    torch.set_num_threads(1)
+    swa = SWA(2, lr=0.01)
+    trainer = Staged({**PLAIN, "resume": "never", "work_dir": work_dir}, swa, batch_size=2)
+    trainer.run()
+    mine = [one.flatten() for one in swa.averaged_state().values()]
+    ranks = trainer.context.gather(mine) or [mine, mine]
+    for one, other in zip(*ranks, strict=True):
+        assert torch.equal(one, other)
+    return [one.tolist() for one in mine]
+
+
+@pytest.mark.distributed
+def test_two_processes_have_the_same_mean_and_the_same_statistics():
+    assert launch(averaged, 2, args=("run",), start_method="fork")
+
+
+@pytest.mark.parametrize("stops", [(7,), (10,)])
+def test_it_is_resumed_where_epochs_are_cut_from_a_stream(stops):
+    def run(folder: str, *stops: int) -> Any:
+        cfg = {**PLAIN, "work_dir": folder, "steps_per_epoch": 4}
+        for stop in stops:
+            Staged(cfg, StopAt(stop), SWA(1)).run()
+        trainer = Staged(cfg, SWA(1))
+        return tree_of(trainer, trainer.run())
+
+    assert_same(run("whole"), run("run", *stops))
