@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from basetrainer.callbacks.losses_recorder import LossesRecorder
     from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
     from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
+    from basetrainer.callbacks.swa import SWA
     from basetrainer.callbacks.time_limit import TimeLimit
+    from basetrainer.callbacks.unfreeze import Unfreeze
     from basetrainer.criterion.criterion import build_criterion, get_criterion
     from basetrainer.engine.base import Base
     from basetrainer.engine.dry_run import dry_run
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
     from basetrainer.optimizer.build_optimizer import get_optimizer
     from basetrainer.pruning.nni_pruning import model_pruning
     from basetrainer.scheduler.build_scheduler import get_scheduler
+    from basetrainer.scheduler.own import Schedule
     from basetrainer.utils.setup_config import parser_config
 
 __all__ = [
     "EMA",
+    "SWA",
     "AccuracyRecorder",
     "Base",
     "BaseTrainerError",
@@ -48,7 +52,9 @@ __all__ = [
     "LossesRecorder",
     "ModelCheckpoint",
     "MultiLossesRecorder",
+    "Schedule",
     "TimeLimit",
+    "Unfreeze",
     "__version__",
     "build_criterion",
     "dry_run",
@@ -80,6 +86,9 @@ _HOMES = {
     "ModelCheckpoint": "callbacks.model_checkpoint",
     "MultiLossesRecorder": "callbacks.multi_losses_recorder",
     "TimeLimit": "callbacks.time_limit",
+    "Unfreeze": "callbacks.unfreeze",
+    "Schedule": "scheduler.own",
+    "SWA": "callbacks.swa",
     "build_criterion": "criterion.criterion",
     "dry_run": "engine.dry_run",
     "explain_run": "engine.explain",

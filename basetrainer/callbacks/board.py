@@ -116,6 +116,10 @@ class Board:
             best: The monitored metric, by its name, if it is the best so far.
         """
         self._writer().add_scalar("lr_epoch", as_number(logs.get("lr")) or 0.0, epoch)
+        for name, value in logs.items():
+            if name.startswith("lr/"):  # of each group
+                tag = f"lr_epoch/{name.removeprefix('lr/')}"
+                self._writer().add_scalar(tag, as_number(value) or 0.0, epoch)
         for phase in PHASES:
             for test_set, metrics in metrics_by_set(logs.get(phase)).items():
                 for name in indicators or metrics:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, IterableDataset
@@ -107,6 +108,23 @@ def check_model(trainer: str, model: Any, num_processes: int) -> None:
         )
 
 
+def refuse_torch_scheduler(callback: Any) -> None:
+    """Refuse a scheduler of torch's among the callbacks, and say how it becomes one.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    if isinstance(callback, (torch.optim.lr_scheduler.LRScheduler, type)) and hasattr(
+        callback, "get_last_lr"
+    ):
+        name = callback.__name__ if isinstance(callback, type) else type(callback).__name__
+        raise ConfigError(
+            f"{name} is a scheduler of torch's, not a callback. Write "
+            f"basetrainer.Schedule.of(scheduler, per='update') in its place, or per='epoch' for "
+            f"one that counts epochs."
+        )
+
+
 def checked_callbacks(trainer: str, callbacks: Any) -> list[Base]:
     """Return the callbacks that ``build_callbacks`` returned, those that are None left out.
 
@@ -129,6 +147,7 @@ def checked_callbacks(trainer: str, callbacks: Any) -> list[Base]:
         raise ConfigError(f"{trainer}.build_callbacks returned a {name}. Return a list: [{name}].")
     given = [callback for callback in callbacks if callback is not None]
     for callback in given:
+        refuse_torch_scheduler(callback)
         if isinstance(callback, type):
             name = callback.__name__
             raise ConfigError(

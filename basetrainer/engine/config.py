@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from basetrainer.distributed.strategy import STRATEGIES, StrategyName
+from basetrainer.engine.stages import as_stages
 from basetrainer.utils.config_dict import get, origin_of
 from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
 
@@ -76,6 +77,10 @@ class EngineConfig:
     strategy: StrategyName = "auto"
     """How the model is spread: one device, DataParallel, DistributedDataParallel, or in parts over
     the processes (FSDP2)."""
+
+    unfreeze: tuple[dict[str, Any], ...] = ()
+    """What is thawed when: a list of ``{at_epoch: 5, layers: [layer4], lr_scale: 0.1}``, each an
+    :class:`~basetrainer.callbacks.unfreeze.Unfreeze`; ``lr_scale`` may be left out."""
 
     ema_decay: float | None = None
     """Decay per update of an averaged copy of the weights, which is then tested and saved."""
@@ -157,6 +162,8 @@ def _check(name: str, value: Any, origin: str) -> Any:
         return tuple(check_key(name, value, origin))
     if name in ("num_epochs", "progress", "log_freq", "resume"):
         return check_key(name, value, origin)
+    if name == "unfreeze":
+        return as_stages(name, value, origin)
     if name in _SWITCHES:
         return as_bool(name, value, origin)
     if name in ("seed", "keep_best", "profile_steps"):

@@ -15,6 +15,7 @@ from basetrainer._logs import Logs, phase_metrics
 from basetrainer.data.ranks import shard_loader, shard_test_sets
 from basetrainer.data.resume import close_workers
 from basetrainer.distributed.replicas import check_alike, check_frozen
+from basetrainer.engine import checks
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer, run_folder
 from basetrainer.engine.clock import Clock
@@ -125,6 +126,7 @@ class Engine(Evaluation):
         self.position.epoch = epoch
         self.position.end_epoch()
         self.run_clock.end_epoch(self)
+        self._log_rates(logs)
         self.on_epoch_end(epoch, logs)
         request = self.requests.settle()
         if self.checkpointer is not None:
@@ -286,6 +288,7 @@ class Engine(Evaluation):
 
     def _gather_audience(self) -> Any:
         for callback in self.callbacks:
+            checks.refuse_torch_scheduler(callback)
             if not isinstance(callback, Base):
                 raise ConfigError(
                     f"{callback!r} among the callbacks is no Callback. Derive its class from "

@@ -202,7 +202,7 @@ def lowest(lr_min: float, lr_init: float) -> float:
     if lr_min >= lr_init:
         logger.warning(
             "scheduler: lr_min=%g is not below the learning rate %g, which therefore never falls. "
-            "Give a smaller lr_min, such as lr_min=%g.",
+            "Give a smaller lr_min, such as lr_min=%g, or min_lr_ratio, a share of the rate.",
             lr_min,
             lr_init,
             lr_init / 100,

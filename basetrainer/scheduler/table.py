@@ -113,6 +113,11 @@ def poly(run: Run, *, lr_min: float = 0.0, power: float = 0.9) -> Schedule:
     return run.then(schedules.poly(run.epochs_left, end=run.end(lr_min), power=power))
 
 
+def cosine_step(run: Run, *, lr_min: float = 0.0) -> Schedule:
+    """Fall along a cosine from the end of the warm-up to ``lr_min``, a little with every update."""
+    return cosine_restarts(run, lr_min=lr_min)
+
+
 def cosine_restarts(
     run: Run,
     *,

@@ -142,7 +142,7 @@ test_every on_nonfinite max_skips strategy save_every_updates save_every_epochs
 save_every_minutes keep_last keep_best async_save ema_decay early_stop early_stop_indicator
 max_minutes stall_limit profile_steps start_save model_root log_root model_dir log_dir classes
 local_rank sparsity prune_mod prune_rounds prune_epochs prune_backend prune_exclude
-prune_linear dependency_aware slim_lambda inference_mode keep_memory
+prune_linear unfreeze dependency_aware slim_lambda inference_mode keep_memory
 """
 
 KNOWN_KEYS: frozenset[str] = frozenset([*SETTINGS, *_OTHERS.split()])

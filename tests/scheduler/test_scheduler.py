@@ -208,7 +208,7 @@ def test_what_cannot_be_is_refused_with_the_mend(
 
 
 def test_whole_numbers_may_be_written_as_floats() -> None:
-    scheduler = get_scheduler("cosine", torch.optim.SGD([weight()], lr=0.1), 0.1, 20.0, 10)  # type: ignore[arg-type]
+    scheduler = get_scheduler("cosine", torch.optim.SGD([weight()], lr=0.1), 0.1, 20.0, 10)  # type: ignore[call-overload]
     assert scheduler.num_epochs == 20
 
 
