@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from basetrainer.checkpoint.store import CheckpointStore
-from basetrainer.utils.run_folder import CHECKPOINTS, checkpoint_paths
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, checkpoint_paths
 from scenarios import killable
 
 KINDS = ("flip", "cut")

@@ -13,7 +13,7 @@ from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.models.structure import network_of
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 from basetrainer.utils.monitor import Monitor
 
 

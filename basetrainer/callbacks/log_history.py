@@ -27,7 +27,7 @@ from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.clock import told
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.progress import duration
-from basetrainer.utils.config_dict import as_mapping
+from basetrainer.config.settings import as_mapping
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger, show_unless_heard
 from basetrainer.utils.monitor import Monitor, deciding_monitor

@@ -24,7 +24,7 @@ from basetrainer.distributed.strategy import is_sharded
 from basetrainer.engine.base import Base, hears
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger
 from basetrainer.utils.monitor import Monitor, monitoring

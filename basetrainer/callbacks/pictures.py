@@ -16,7 +16,7 @@ from basetrainer.errors import MissingExtraError
 from basetrainer.plots.canvas import png
 from basetrainer.plots.curves import draw_curves
 from basetrainer.plots.history import read_run
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 from basetrainer.utils.file_utils import write_atomically
 
 if TYPE_CHECKING:

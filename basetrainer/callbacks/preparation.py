@@ -10,7 +10,7 @@ from torch import Tensor
 
 from basetrainer.callbacks.samples import normalisation_of
 from basetrainer.datasets.transforms import TransformChain
-from basetrainer.utils.config_dict import easy2dict, get
+from basetrainer.config.settings import easy2dict, get
 
 _SIZED = {"Resize": "resize", "CenterCrop": "center_crop"}
 _TO_UNIT = frozenset({"ToTensor", "ConvertImageDtype", "ToDtype"})

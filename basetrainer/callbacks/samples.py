@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from basetrainer.utils.batches import images_of, labels_of, logits_of
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 
 MOST = 16
 """How many images are held of one test set."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.file_utils import write_or_warn
-from basetrainer.utils.yaml_dialect import to_plain
+from basetrainer.config.yaml_dialect import to_plain
 
 NAME = "weights.json"
 """The file, in the folder of the weights."""

@@ -24,7 +24,7 @@ from basetrainer.checkpoint.tree import read_tree, size_of
 from basetrainer.errors import CheckpointError, StorageError
 from basetrainer.utils.file_utils import copy_atomically, create_dir
 from basetrainer.utils.posix import sync_folder
-from basetrainer.utils.run_folder import (
+from basetrainer.checkpoint.run_folder import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     checkpoint_name,

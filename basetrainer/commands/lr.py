@@ -6,7 +6,7 @@ import argparse
 
 from basetrainer._epochs import epoch_number
 from basetrainer.errors import ConfigError, MissingExtraError
-from basetrainer.utils.config_keys import as_float, as_int, check_key
+from basetrainer.config.keys import as_float, as_int, check_key
 from basetrainer.utils.setup_config import get, load_config
 
 

@@ -30,10 +30,10 @@ from basetrainer.engine.state import Restored, callback_states, collect
 from basetrainer.engine.test_sets import has_figures
 from basetrainer.errors import ConfigError, Preempted, StorageError, UsageError
 from basetrainer.models.structure import structure_of
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
 from basetrainer.utils.monitor import Monitor, deciding_monitor
-from basetrainer.utils.run_folder import CHECKPOINTS, EXIT
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, EXIT
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine

@@ -18,7 +18,7 @@ from basetrainer.distributed.strategy import is_wrapped
 from basetrainer.engine.base import Base
 from basetrainer.engine.config import EngineConfig
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import as_mapping
+from basetrainer.config.settings import as_mapping
 
 logger = logging.getLogger(__name__)
 

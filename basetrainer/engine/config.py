@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from basetrainer.distributed.strategy import STRATEGIES, StrategyName
-from basetrainer.utils.config_dict import get, origin_of
-from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
+from basetrainer.config.settings import get, origin_of
+from basetrainer.config.keys import as_bool, as_choice, as_float, as_int, check_key
 
 
 @dataclass(frozen=True, kw_only=True)

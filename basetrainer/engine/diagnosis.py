@@ -17,7 +17,7 @@ from basetrainer.engine.engine import Engine
 from basetrainer.engine.frames import entries, is_users, users_line
 from basetrainer.errors import BaseTrainerError, first_line
 from basetrainer.utils.batches import labels_of, logits_of
-from basetrainer.utils.config_dict import as_mapping
+from basetrainer.config.settings import as_mapping
 from basetrainer.utils.torch_tools import evaluation_mode
 
 _TORCH = Path(torch.__file__).parent

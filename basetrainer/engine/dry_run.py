@@ -21,7 +21,7 @@ from basetrainer.engine.dry_stage import Probe, figures, fingerprints, temporary
 from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 from basetrainer.utils.monitor import deciding_monitor
 
 if TYPE_CHECKING:

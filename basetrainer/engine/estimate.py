@@ -15,7 +15,7 @@ from basetrainer.engine.progress import duration
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.utils.disk import free_bytes
 from basetrainer.utils.posix import peak_memory
-from basetrainer.utils.run_folder import CHECKPOINTS
+from basetrainer.checkpoint.run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine

@@ -14,7 +14,7 @@ from basetrainer.engine.base import Base, hears
 from basetrainer.engine.dry_folders import moved, target_folder
 from basetrainer.engine.dry_report import DryRunReport
 from basetrainer.engine.dry_stage import temporary_folder, undisturbed
-from basetrainer.utils.config_dict import as_mapping, get, origin_of
+from basetrainer.config.settings import as_mapping, get, origin_of
 
 if TYPE_CHECKING:
     from basetrainer.engine.trainer import EngineTrainer

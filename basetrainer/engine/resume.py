@@ -15,8 +15,8 @@ from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.data.placed import BIT_EXACT
 from basetrainer.data.resume import fingerprint, resume_promise
 from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.utils.config_dict import as_mapping, easy2dict, origin_of
-from basetrainer.utils.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
+from basetrainer.config.settings import as_mapping, easy2dict, origin_of
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine

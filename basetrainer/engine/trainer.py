@@ -27,9 +27,9 @@ from basetrainer.engine.prediction import Prediction
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 from basetrainer.utils.posix import keep_freed_memory
-from basetrainer.utils.run_folder import run_progress
+from basetrainer.checkpoint.run_folder import run_progress
 from basetrainer.utils.torch_tools import set_env_random_seed
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from basetrainer._optional import require
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import get, origin_of
-from basetrainer.utils.config_values import as_bool, as_choice, as_float, as_int
+from basetrainer.config.settings import get, origin_of
+from basetrainer.config.values import as_bool, as_choice, as_float, as_int
 
 ALGORITHMS = ("L1", "L2", "FPGM", "Slim", "Level")
 BACKENDS = ("nni", "torch_pruning")

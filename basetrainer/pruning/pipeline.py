@@ -22,7 +22,7 @@ from basetrainer.models.structure import structure_of
 from basetrainer.pruning.options import PruneOptions
 from basetrainer.pruning.prune import prune_as, sample_shape
 from basetrainer.pruning.report import PruningReport
-from basetrainer.utils.config_dict import get, put
+from basetrainer.config.settings import get, put
 from basetrainer.utils.file_utils import create_dir, write_atomically
 
 logger = logging.getLogger(__name__)

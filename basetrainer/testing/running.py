@@ -19,7 +19,7 @@ from basetrainer.distributed.strategy import full_state
 from basetrainer.engine.state import callback_states
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.trainer import EngineTrainer
-from basetrainer.utils.config_dict import get
+from basetrainer.config.settings import get
 
 Make: TypeAlias = Callable[..., EngineTrainer]
 """Takes settings by name, which go before those of its own, and returns a trainer that is built."""

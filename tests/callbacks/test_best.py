@@ -19,7 +19,7 @@ from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler.plateau import PlateauLR
 from basetrainer.utils.monitor import Best
-from basetrainer.utils.run_folder import MANIFEST, checkpoint_paths
+from basetrainer.checkpoint.run_folder import MANIFEST, checkpoint_paths
 from tests.tiny import TinyTrainer
 
 CFG = {"progress": False, "work_dir": "run", "resume": "auto"}

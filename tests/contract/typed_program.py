@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 import basetrainer as bt
 from basetrainer.scheduler.scheduler import LRScheduler
-from basetrainer.utils.config_dict import Config
+from basetrainer.config.settings import Config
 
 Batch = tuple[Tensor, Tensor]
 

@@ -8,7 +8,7 @@ import pytest
 
 from basetrainer.engine.config import EngineConfig
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_keys import KNOWN_KEYS
+from basetrainer.config.keys import KNOWN_KEYS
 
 
 def test_an_empty_cfg_has_every_default():

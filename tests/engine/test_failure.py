@@ -11,7 +11,7 @@ from torch import nn
 
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.errors import OutOfMemoryError
-from basetrainer.utils.run_folder import checkpoint_paths
+from basetrainer.checkpoint.run_folder import checkpoint_paths
 from tests.engine.test_resume import CFG, Trainer
 from tests.tiny import TinyTrainer
 

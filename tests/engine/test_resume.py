@@ -19,7 +19,7 @@ from basetrainer.engine.state import collect
 from basetrainer.errors import CheckpointError, ConfigError, UsageError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.scheduler.build_scheduler import get_scheduler
-from basetrainer.utils.run_folder import checkpoint_paths
+from basetrainer.checkpoint.run_folder import checkpoint_paths
 from tests.tiny import TinyTrainer, tiny_data, weights
 
 CFG: dict[str, Any] = {

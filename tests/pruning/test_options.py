@@ -6,7 +6,7 @@ import pytest
 
 from basetrainer.errors import ConfigError
 from basetrainer.pruning.options import PruneOptions
-from basetrainer.utils.config_dict import with_origins
+from basetrainer.config.settings import with_origins
 
 
 def test_a_configuration_without_keys_has_the_defaults():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from easydict import EasyDict
 
-from basetrainer.utils.run_folder import MANIFEST, checkpoint_name, checkpoint_paths
+from basetrainer.checkpoint.run_folder import MANIFEST, checkpoint_name, checkpoint_paths
 from basetrainer.utils.setup_config import create_workspace, load_config
 
 

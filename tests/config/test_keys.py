@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_keys import (
+from basetrainer.config.keys import (
     KNOWN_KEYS,
     SETTINGS,
     as_bool,

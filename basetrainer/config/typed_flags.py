@@ -15,8 +15,8 @@ from typing import Any
 
 from basetrainer._names import nearest
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_keys import SETTINGS
-from basetrainer.utils.config_values import as_bool, refusal
+from basetrainer.config.keys import SETTINGS
+from basetrainer.config.values import as_bool, refusal
 
 logger = logging.getLogger(__name__)
 

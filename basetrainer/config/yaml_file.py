@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from basetrainer._names import nearest
 from basetrainer.errors import ConfigError
 from basetrainer.utils.file_utils import write_atomically
-from basetrainer.utils.yaml_dialect import TAG, PlainDumper, PlainLoader, to_plain
+from basetrainer.config.yaml_dialect import TAG, PlainDumper, PlainLoader, to_plain
 
 logger = logging.getLogger(__name__)
 

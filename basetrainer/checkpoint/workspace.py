@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import as_mapping, get, origin_of, put
-from basetrainer.utils.config_keys import check_key
+from basetrainer.config.settings import as_mapping, get, origin_of, put
+from basetrainer.config.keys import check_key
 from basetrainer.utils.file_utils import copy_file_to_dir, create_dir, get_time
-from basetrainer.utils.run_folder import run_progress
-from basetrainer.utils.yaml_file import write_yaml
+from basetrainer.checkpoint.run_folder import run_progress
+from basetrainer.config.yaml_file import write_yaml
 
 logger = logging.getLogger(__name__)
 
