@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
     from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
     from basetrainer.callbacks.time_limit import TimeLimit
+    from basetrainer.config.parser import parser_config
     from basetrainer.criterion.criterion import build_criterion, get_criterion
     from basetrainer.engine.base import Base
     from basetrainer.engine.dry_run import dry_run
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from basetrainer.optimizer.build_optimizer import get_optimizer
     from basetrainer.pruning.nni_pruning import model_pruning
     from basetrainer.scheduler.build_scheduler import get_scheduler
-    from basetrainer.utils.setup_config import parser_config
 
 __all__ = [
     "EMA",
@@ -92,7 +92,7 @@ _HOMES = {
     "load_pruned": "models.load_pruned",
     "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",
-    "parser_config": "utils.setup_config",
+    "parser_config": "config.parser",
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -10,6 +11,12 @@ from typing import Any, TypeVar
 from basetrainer.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
+
+_MISSPELT = 0.82
+"""How alike (``difflib`` ratio) a key must be to one of ours to be a misspelling of it."""
+
+_SHORT = 5
+"""Words of fewer letters are words of their own."""
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -23,6 +30,30 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     by_lower = {entry.lower(): entry for entry in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None
+
+
+def misspelling(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that ``name`` is a misspelling of, or None if it is a word of its own.
+
+    Letter case and underscores do not matter. Other digits (``lr2``) are meant, and so are short
+    words, since ``mode`` and ``model`` are both words, unless their letters are only swapped.
+    """
+    plain = {_letters(entry): entry for entry in known}
+    word = _letters(name)
+    alike = difflib.get_close_matches(word, plain, n=3, cutoff=_MISSPELT)
+    for found in [word, *(one for one in plain if sorted(one) == sorted(word)), *alike]:
+        is_long = min(len(found), len(word)) >= _SHORT and abs(len(found) - len(word)) <= 2
+        is_swapped = len(word) > 3 and sorted(found) == sorted(word)
+        is_same = is_swapped or (
+            is_long and re.findall(r"\d", found) == re.findall(r"\d", word)
+        )
+        if found in plain and is_same:
+            return plain[found]
+    return None
+
+
+def _letters(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -22,12 +22,12 @@ from basetrainer.callbacks.pictures import Pictures, run_folder
 from basetrainer.callbacks.results_csv import ResultsCsv, rewind_csv
 from basetrainer.callbacks.run_info import write_run_info
 from basetrainer.callbacks.step_curves import StepCurves
+from basetrainer.config.settings import as_mapping
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.clock import told
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.progress import duration
-from basetrainer.config.settings import as_mapping
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger, show_unless_heard
 from basetrainer.utils.monitor import Monitor, deciding_monitor

@@ -19,12 +19,12 @@ from basetrainer.callbacks.model_optimizer import MODEL_OPTIMIZER, resume_model,
 from basetrainer.callbacks.tested_state import tested_state
 from basetrainer.callbacks.weight_files import BEST, KEPT, LATEST, WeightFiles
 from basetrainer.checkpoint.tree import is_finite
+from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import is_sharded
 from basetrainer.engine.base import Base, hears
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
-from basetrainer.config.settings import get
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger
 from basetrainer.utils.monitor import Monitor, monitoring

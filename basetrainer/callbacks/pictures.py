@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from basetrainer.callbacks.samples import SampleCollector
 from basetrainer.callbacks.scene import Scene
+from basetrainer.config.settings import get
 from basetrainer.data.placed import length
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import MissingExtraError
 from basetrainer.plots.canvas import png
 from basetrainer.plots.curves import draw_curves
 from basetrainer.plots.history import read_run
-from basetrainer.config.settings import get
 from basetrainer.utils.file_utils import write_atomically
 
 if TYPE_CHECKING:

@@ -20,10 +20,6 @@ import torch
 
 from basetrainer.checkpoint.hashed_file import HashedFile
 from basetrainer.checkpoint.manifest import FileEntry, Manifest
-from basetrainer.checkpoint.tree import read_tree, size_of
-from basetrainer.errors import CheckpointError, StorageError
-from basetrainer.utils.file_utils import copy_atomically, create_dir
-from basetrainer.utils.posix import sync_folder
 from basetrainer.checkpoint.run_folder import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -31,6 +27,10 @@ from basetrainer.checkpoint.run_folder import (
     checkpoint_paths,
     update_of,
 )
+from basetrainer.checkpoint.tree import read_tree, size_of
+from basetrainer.errors import CheckpointError, StorageError
+from basetrainer.utils.file_utils import copy_atomically, create_dir
+from basetrainer.utils.posix import sync_folder
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from basetrainer.errors import ConfigError
-from basetrainer.config.settings import as_mapping, get, origin_of, put
-from basetrainer.config.keys import check_key
-from basetrainer.utils.file_utils import copy_file_to_dir, create_dir, get_time
 from basetrainer.checkpoint.run_folder import run_progress
+from basetrainer.config.keys import check_key
+from basetrainer.config.settings import as_mapping, get, origin_of, put
 from basetrainer.config.yaml_file import write_yaml
+from basetrainer.errors import ConfigError
+from basetrainer.utils.file_utils import copy_file_to_dir, create_dir, get_time
 
 logger = logging.getLogger(__name__)
 

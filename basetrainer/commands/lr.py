@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 
 from basetrainer._epochs import epoch_number
+from basetrainer.config.keys import check_key
+from basetrainer.config.parser import load_config
+from basetrainer.config.settings import get
+from basetrainer.config.values import as_float, as_int
 from basetrainer.errors import ConfigError, MissingExtraError
-from basetrainer.config.keys import as_float, as_int, check_key
-from basetrainer.utils.setup_config import get, load_config
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

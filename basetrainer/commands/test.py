@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _test_data(folder: Path) -> tuple[dict[str, Any], Any]:
     """Return the test sets of a run by name, and where their relative paths start."""
-    from basetrainer.errors import ConfigError
     from basetrainer.checkpoint.workspace import SETTINGS_FILE
     from basetrainer.config.yaml_file import read_yaml
+    from basetrainer.errors import ConfigError
 
     file = folder / SETTINGS_FILE
     settings = read_yaml(file).values if file.is_file() else {}

@@ -19,18 +19,49 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_DECLARING = ("basetrainer.config.program", "basetrainer.engine.config", "basetrainer.pruning.options")
+_DECLARING = (
+    "basetrainer.config.program",
+    "basetrainer.engine.config",
+    "basetrainer.pruning.options",
+)
 """The modules of this package that declare keys, by name: a program need not import them."""
 
-_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp"}
+_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp", "accum_steps": "accumulate_steps"}
 """What other libraries call a key."""
 
 _NOTES = frozenset(
-    """
-    moder_dir output_dir save_dir rank world_size note notes comment comments description name
-    exp_name experiment run_name run_id project tag tags user author host hostname date time
-    timestamp start_time verbose debug port dist_url
-    """.split()
+    [
+        "moder_dir",
+        "output_dir",
+        "save_dir",
+        "rank",
+        "world_size",
+        "note",
+        "notes",
+        "comment",
+        "comments",
+        "description",
+        "name",
+        "exp_name",
+        "experiment",
+        "run_name",
+        "run_id",
+        "project",
+        "tag",
+        "tags",
+        "user",
+        "author",
+        "host",
+        "hostname",
+        "date",
+        "time",
+        "timestamp",
+        "start_time",
+        "verbose",
+        "debug",
+        "port",
+        "dist_url",
+    ]
 )
 """Names under which programs keep what does not change what a run learns."""
 
@@ -107,7 +138,9 @@ def declares_keys(cls: type[T]) -> type[T]:
     owner = f"{cls.__module__}.{cls.__qualname__}"
     if not owner.startswith("basetrainer."):
         all_keys()
-    inherited = {name for base in cls.__mro__[1:] for name in getattr(base, "__annotations__", ())}
+    inherited = {
+        name for base in cls.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())
+    }
     for field in dataclasses.fields(cls):  # type: ignore[arg-type] # a dataclass, by contract
         if field.name in inherited:
             continue

@@ -11,19 +11,15 @@ from typing import Any
 
 from easydict import EasyDict
 
-from basetrainer.errors import ConfigError
+from basetrainer.config.keys import check_keys, warn_of_misspellings
 from basetrainer.config.settings import (
     Config,
     as_mapping,
-    dict2easy,
     easy2dict,
-    get,
     origin_of,
     update_dict,
     with_origins,
 )
-from basetrainer.config.keys import KNOWN_KEYS, check_keys, warn_misspelt
-from basetrainer.utils.log import early_lines
 from basetrainer.config.typed_flags import (
     Arguments,
     check_choices,
@@ -31,25 +27,9 @@ from basetrainer.config.typed_flags import (
     from_namespace,
     from_parser,
 )
-from basetrainer.checkpoint.workspace import create_workspace, parser_work_space
 from basetrainer.config.yaml_file import YamlFile, read_yaml, write_yaml
-
-__all__ = [
-    "Config",
-    "create_workspace",
-    "dict2easy",
-    "easy2dict",
-    "get",
-    "load_config",
-    "origin_of",
-    "parser_config",
-    "parser_config_file",
-    "parser_config_name",
-    "parser_work_space",
-    "print_dict",
-    "save_config",
-    "update_dict",
-]
+from basetrainer.errors import ConfigError
+from basetrainer.utils.log import early_lines
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +82,9 @@ def _configure(arguments: Arguments, cfg_updata: bool) -> Config:
         for key, action in arguments.actions.items():
             if origins.get(key) == file.origin(key):
                 check_choices(key, values[key], action, origins[key])
-        warn_misspelt(file.values, KNOWN_KEYS | set(arguments.values), origins)
     else:
         values["config_file"] = _write_arguments(values)
+    warn_of_misspellings(values, values, origins)
     cfg = with_origins(values, origins)
     _log_values(cfg, logging.DEBUG)
     return cfg
@@ -176,7 +156,7 @@ def parser_config_file(
         values = update_dict(own, file.values)
         origins = {**{key: origin_of(config, key) for key in own}, **origins}
     check_keys(values, origins)
-    warn_misspelt(file.values, KNOWN_KEYS | set(own), origins)
+    warn_of_misspellings(file.values, values, origins)
     return with_origins(values, origins)
 
 

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from basetrainer._names import nearest
+from basetrainer.config.keys import all_keys
+from basetrainer.config.values import as_bool, as_choice, refusal
 from basetrainer.errors import ConfigError
-from basetrainer.config.keys import SETTINGS
-from basetrainer.config.values import as_bool, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +168,7 @@ def convert(key: str, value: Any, action: argparse.Action, origin: str) -> Any:
     try:
         return action.type(value)
     except (TypeError, ValueError, argparse.ArgumentTypeError) as error:
-        if key in SETTINGS:
+        if key in all_keys():
             return value
         kind = getattr(action.type, "__name__", "value")
         mend = f"Write what {action.option_strings or key} takes ({error})."
@@ -186,8 +185,4 @@ def check_choices(key: str, value: Any, action: argparse.Action, origin: str) ->
         return
     for item in value if isinstance(value, list) else [value]:
         if item not in action.choices:
-            choices = [str(choice) for choice in action.choices]
-            near = nearest(str(item), choices)
-            hint = f"Did you mean {near!r}? " if near else ""
-            mend = f"{hint}Choose one of {', '.join(choices)}."
-            raise refusal(key, item, "is not a choice", origin, mend)
+            as_choice(key, item, origin, [str(choice) for choice in action.choices])

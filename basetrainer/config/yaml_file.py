@@ -14,9 +14,9 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from basetrainer._names import nearest
+from basetrainer.config.yaml_dialect import TAG, PlainDumper, PlainLoader, to_plain
 from basetrainer.errors import ConfigError
 from basetrainer.utils.file_utils import write_atomically
-from basetrainer.config.yaml_dialect import TAG, PlainDumper, PlainLoader, to_plain
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from easydict import EasyDict
 
+from basetrainer.config.settings import as_mapping, get, put
 from basetrainer.engine.estimate import existing
 from basetrainer.errors import ConfigError
-from basetrainer.config.settings import as_mapping, get, put
 
 _OUTPUTS = ("model_dir", "log_dir", "model_root", "log_root")
 """Keys, beside ``work_dir``, that say where a run writes."""

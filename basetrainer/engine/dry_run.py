@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.store import CheckpointStore
+from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.diagnosis import described, diagnosed, nonfinite
@@ -21,7 +22,6 @@ from basetrainer.engine.dry_stage import Probe, figures, fingerprints, temporary
 from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
-from basetrainer.config.settings import get
 from basetrainer.utils.monitor import deciding_monitor
 
 if TYPE_CHECKING:

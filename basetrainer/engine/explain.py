@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from basetrainer._epochs import epoch_number
+from basetrainer.config.settings import as_mapping, get, origin_of
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.base import Base, hears
 from basetrainer.engine.dry_folders import moved, target_folder
 from basetrainer.engine.dry_report import DryRunReport
 from basetrainer.engine.dry_stage import temporary_folder, undisturbed
-from basetrainer.config.settings import as_mapping, get, origin_of
 
 if TYPE_CHECKING:
     from basetrainer.engine.trainer import EngineTrainer

@@ -13,15 +13,15 @@ from typing import Any
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.config.settings import as_mapping, easy2dict
+from basetrainer.config.yaml_dialect import to_plain
+from basetrainer.config.yaml_file import read_yaml, write_yaml
 from basetrainer.data.resume import close_workers
 from basetrainer.engine.launch import StartMethod, launch
 from basetrainer.engine.losses import total_loss
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.testing.host_reads import HostReads
 from basetrainer.testing.running import Make, batches_of, build, differences, left, refuse, run
-from basetrainer.config.settings import as_mapping, easy2dict
-from basetrainer.config.yaml_dialect import to_plain
-from basetrainer.config.yaml_file import read_yaml, write_yaml
 
 
 def overfits_one_batch(make: Make, *, steps: int = 100, ratio: float = 0.2) -> None:

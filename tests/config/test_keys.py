@@ -6,22 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from basetrainer._names import misspelling
+from basetrainer.config.keys import all_keys, check_key, check_keys, warn_of_misspellings
+from basetrainer.config.values import as_bool, as_choice, as_float, as_int
 from basetrainer.errors import ConfigError
-from basetrainer.config.keys import (
-    KNOWN_KEYS,
-    SETTINGS,
-    as_bool,
-    as_choice,
-    as_float,
-    as_int,
-    check_key,
-    check_keys,
-    warn_misspelt,
-)
-from basetrainer.utils.misspelt import distance, nearest_misspelling
 
 ORIGIN = "configs/config.yaml, line 12"
 
@@ -164,10 +156,21 @@ def test_an_unknown_origin_is_left_out_and_a_long_value_cut():
     assert len(str(caught.value)) < 150
 
 
-def test_every_setting_has_a_meaning_and_accepts_none():
-    assert all(setting.kind and setting.meaning for setting in SETTINGS.values())
-    assert all(check_key(name, None) in (None, {}) for name in SETTINGS)
-    assert set(SETTINGS) | {"seed", "resume", "early_stop", "model_root"} <= KNOWN_KEYS
+def test_every_key_has_a_meaning_and_accepts_none():
+    for name, declared in all_keys().items():
+        assert declared.name == name
+        assert declared.check.kind
+        assert declared.meaning.endswith(".")
+        assert check_key(name, None) in (None, {})
+    assert {"seed", "resume", "early_stop", "model_root", "sparsity"} <= all_keys().keys()
+
+
+def test_every_example_and_every_default_passes_its_own_check():
+    for name, declared in all_keys().items():
+        if declared.example is not None:
+            check_key(name, yaml.safe_load(declared.example))
+        if declared.default not in (None, ()):
+            assert check_key(name, declared.default) == declared.default
 
 
 def test_all_keys_are_checked_in_place():
@@ -232,7 +235,7 @@ def test_a_whole_number_is_the_same_in_any_writing(value):
     ],
 )
 def test_a_slip_is_told(slip, meant):
-    assert nearest_misspelling(slip, KNOWN_KEYS) == meant
+    assert misspelling(slip, all_keys()) == meant
 
 
 @pytest.mark.parametrize(
@@ -245,24 +248,18 @@ def test_a_slip_is_told(slip, meant):
     ],
 )
 def test_another_word_is_no_slip(word):
-    assert nearest_misspelling(word, KNOWN_KEYS | {"models"} - {"models"}) is None
+    assert misspelling(word, all_keys()) is None
 
 
 def test_short_words_that_are_both_words_are_not_taken_for_slips():
-    assert nearest_misspelling("mode", {"model"}) is None
-    assert nearest_misspelling("models", {"modes"}) == "modes"  # long enough for one letter
-
-
-@given(one=st.text("abc", max_size=6), two=st.text("abc", max_size=6))
-def test_the_distance_is_symmetric_and_zero_only_for_equal_words(one, two):
-    assert distance(one, two) == distance(two, one)
-    assert (distance(one, two) == 0) == (one == two)
-    assert distance(one, two) <= max(len(one), len(two))
+    assert misspelling("mode", {"model"}) is None
+    assert misspelling("models", {"modes"}) == "modes"  # long enough for one letter
 
 
 def test_a_misspelt_key_gets_one_line_that_names_its_place(caplog):
-    keys = ["num_epoch", "lr", "mine", "flagg"]
-    warn_misspelt(keys, KNOWN_KEYS | {"flagg"}, {"num_epoch": ORIGIN})
+    names = ["num_epoch", "lr", "mine", "flagg", 3]
+    cfg = dict.fromkeys(names, 1) | {"num_epochs": 50, "flag": "x"}
+    warn_of_misspellings(names, cfg, {"num_epoch": ORIGIN, "num_epochs": "default"})
     assert caplog.messages == [
         f"num_epoch ({ORIGIN}): this key is not known. Did you mean num_epochs? "
         f"If it is your own, all is well."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,19 @@ CONFIG = Path(__file__).parents[2] / "configs" / "config.yaml"
 )
 def test_a_misspelt_key_is_told_with_the_right_one(caplog, key, meant):
     TinyTrainer({**QUIET, key: 3})
-    assert f"reads no key {key!r}. Did you mean {meant!r}?" in caplog.text
+    (message,) = [line for line in caplog.messages if "Did you mean" in line]
+    assert message.startswith(f"{key}: this key is not known. Did you mean {meant}?")
+
+
+def test_what_the_parser_has_warned_of_is_not_warned_of_again(caplog, monkeypatch):
+    Path("my.yaml").write_text("num_epoch: 3\nprogress: false\n")
+    monkeypatch.setattr("sys.argv", ["program"])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config_file", default="my.yaml")
+    parser.add_argument("--num_epochs", type=int, default=1)
+    TinyTrainer(setup_config.parser_config(parser))
+    (message,) = [line for line in caplog.messages if "Did you mean" in line]
+    assert message.startswith("num_epoch (my.yaml, line 1): ")
 
 
 def test_keys_of_the_users_own_are_left_alone(caplog):

@@ -15,11 +15,11 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.early_stop import EarlyStop
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.checkpoint.run_folder import checkpoint_paths
 from basetrainer.engine.state import collect
 from basetrainer.errors import CheckpointError, ConfigError, UsageError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.scheduler.build_scheduler import get_scheduler
-from basetrainer.checkpoint.run_folder import checkpoint_paths
 from tests.tiny import TinyTrainer, tiny_data, weights
 
 CFG: dict[str, Any] = {
