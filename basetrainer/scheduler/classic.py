@@ -16,6 +16,7 @@ from typing import TypedDict
 
 from torch.optim import Optimizer
 
+from basetrainer.config.values import as_float
 from basetrainer.scheduler import checks
 from basetrainer.scheduler.scheduler import LRScheduler
 from basetrainer.scheduler.schedules import (
@@ -158,7 +159,7 @@ class LambdaLR(LRScheduler):
         warm_up_start: float = WARM_UP_START,
     ) -> None:
         run = _checked(epochs, num_steps, lr_init, num_warn_up, warm_up_start)
-        lrf = checks.number("lrf", lrf, low=0.0, high=1.0)
+        lrf = as_float("lrf", lrf, minimum=0.0, maximum=1.0)
         length = run["num_epochs"]
         fall = linear(length - 1, end=lrf) if linear_lr else cosine(length, end=lrf)
         super().__init__(optimizer, by_epoch(fall), **run)
@@ -213,7 +214,7 @@ def _checked(
     return {
         "num_epochs": epochs,
         "num_steps": num_steps,
-        "lr_init": checks.number("lr_init", lr_init, above=0.0),
+        "lr_init": as_float("lr_init", lr_init, above=0.0),
         "num_warn_up": num_warn_up,
         "warm_up_start": warm_up_start,
     }

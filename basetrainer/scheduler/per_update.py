@@ -12,6 +12,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from basetrainer.config.values import as_float
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks, schedules
 from basetrainer.scheduler.scheduler import LRScheduler
@@ -93,7 +94,7 @@ def _after_warm_up(
 ) -> LRScheduler:
     """Let ``make(epochs left, lowest factor)`` begin where the warm-up ends."""
     epochs, num_warn_up = checks.span(epochs, num_warn_up)
-    end = lowest(lr_min, checks.number("lr_init", lr_init, above=0.0))
+    end = lowest(lr_min, as_float("lr_init", lr_init, above=0.0))
     return LRScheduler(
         optimizer,
         delayed(make(epochs - num_warn_up, end), num_warn_up),
