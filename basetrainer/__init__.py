@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
     from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
     from basetrainer.callbacks.time_limit import TimeLimit
+    from basetrainer.config.keys import declares_keys, key, read_keys
     from basetrainer.config.parser import parser_config
     from basetrainer.criterion.criterion import build_criterion, get_criterion
     from basetrainer.engine.base import Base
@@ -51,18 +52,21 @@ __all__ = [
     "TimeLimit",
     "__version__",
     "build_criterion",
+    "declares_keys",
     "dry_run",
     "explain_run",
     "get_criterion",
     "get_models",
     "get_optimizer",
     "get_scheduler",
+    "key",
     "launch",
     "load_model",
     "load_pruned",
     "main_process_only",
     "model_pruning",
     "parser_config",
+    "read_keys",
 ]
 
 _HOMES = {
@@ -81,18 +85,21 @@ _HOMES = {
     "MultiLossesRecorder": "callbacks.multi_losses_recorder",
     "TimeLimit": "callbacks.time_limit",
     "build_criterion": "criterion.criterion",
+    "declares_keys": "config.keys",
     "dry_run": "engine.dry_run",
     "explain_run": "engine.explain",
     "get_criterion": "criterion.criterion",
     "get_models": "models.build_models",
     "get_optimizer": "optimizer.build_optimizer",
     "get_scheduler": "scheduler.build_scheduler",
+    "key": "config.keys",
     "launch": "engine.launch",
     "load_model": "inference.load_model",
     "load_pruned": "models.load_pruned",
     "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",
     "parser_config": "config.parser",
+    "read_keys": "config.keys",
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
