@@ -44,7 +44,11 @@ def misspelling(name: str, known: Iterable[str]) -> str | None:
     for found in [word, *(one for one in plain if sorted(one) == sorted(word)), *alike]:
         is_long = min(len(found), len(word)) >= _SHORT and abs(len(found) - len(word)) <= 2
         is_swapped = len(word) > 3 and sorted(found) == sorted(word)
-        is_same = is_swapped or (is_long and re.findall(r"\d", found) == re.findall(r"\d", word))
+        is_same = (
+            found == word
+            or is_swapped
+            or (is_long and re.findall(r"\d", found) == re.findall(r"\d", word))
+        )
         if found in plain and is_same:
             return plain[found]
     return None

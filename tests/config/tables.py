@@ -32,7 +32,7 @@ def shown(default: Any) -> str:
 def table(owner: type) -> str:
     has_defaults = owner is not ProgramKeys
     names = ["Key", "Takes", *(["Default"] if has_defaults else []), "Another value at a resume"]
-    lines = [names + ["Meaning"], ["---"] * (len(names) + 1)]
+    lines = [[*names, "Meaning"], ["---"] * (len(names) + 1)]
     for one in keys_of(owner):
         default = [shown(one.default)] if has_defaults else []
         lines.append([f"`{one.name}`", one.check.kind, *default, _RESUME[one.decides], one.meaning])

@@ -136,5 +136,5 @@ def test_a_check_of_ones_own_is_a_check():
     }
     bt.declares_keys(declared)
     assert check_key("even_number", "4") == 4
-    with pytest.raises(ConfigError, match="3 is odd. Write e.g. even_number: 4"):
+    with pytest.raises(ConfigError, match=r"3 is odd\. Write e.g. even_number: 4"):
         check_key("even_number", 3)

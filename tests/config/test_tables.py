@@ -21,8 +21,12 @@ def test_the_tables_of_the_docs_are_those_of_the_registry():
 def defaults_in(readme: str) -> dict[str, str]:
     """Keys in the first column of the tables, and the default of each in the second."""
     found: dict[str, str] = {}
-    for keys, default in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|`]+) \|", readme, re.M):
-        names, values = re.findall(r"`(\w+)`", keys), default.strip().split(", ")
+    tables = re.findall(
+        r"^\| \S+ \| (?:Default|\u9ed8\u8ba4\u503c) \|.*\n((?:\|.*\n)+)", readme, re.M
+    )
+    for row in "".join(tables).splitlines():
+        keys, default = row.split(" | ")[:2]
+        names, values = re.findall(r"`(\w+)`", keys), default.split(", ")
         found.update(zip(names, values * (1 if len(values) > 1 else len(names)), strict=True))
     return found
 
