@@ -48,7 +48,8 @@ def whole(minimum: int) -> Check:
 
 def number(kind: str, **bounds: float) -> Check:
     """Numbers within bounds: ``minimum``, ``maximum``, ``above`` and ``below``."""
-    return Check(kind, functools.partial(as_float, **bounds))
+    convert: Callable[..., Any] = as_float
+    return Check(kind, functools.partial(convert, **bounds))
 
 
 def choice(*names: str) -> Check:

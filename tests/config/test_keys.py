@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,7 +259,7 @@ def test_short_words_that_are_both_words_are_not_taken_for_slips():
 
 
 def test_a_misspelt_key_gets_one_line_that_names_its_place(caplog):
-    names = ["num_epoch", "lr", "mine", "flagg", 3]
+    names: list[Any] = ["num_epoch", "lr", "mine", "flagg", 3]
     cfg = dict.fromkeys(names, 1) | {"num_epochs": 50, "flag": "x"}
     warn_of_misspellings(names, cfg, {"num_epoch": ORIGIN, "num_epochs": "default"})
     assert caplog.messages == [

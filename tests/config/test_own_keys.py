@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,12 +67,12 @@ def test_a_name_belongs_to_one_class():
             bt.declares_keys(declaration(name))
         assert all_keys()[name].owner == owner
     for again in (1, 2):  # a cell of a notebook that is run again
-        declared = bt.declares_keys(declaration("only_here", again))
+        declared: type[Any] = bt.declares_keys(declaration("only_here", again))
         assert bt.read_keys(declared, {}) == declared()
         assert all_keys()["only_here"].default == again
 
 
-def declaration(name: str, default: int = 1) -> type:
+def declaration(name: str, default: int = 1) -> type[Any]:
     """Return a class that declares one key."""
 
     class Declared:

@@ -24,7 +24,7 @@ def defaults_in(readme: str) -> dict[str, str]:
     tables = re.findall(
         r"^\| \S+ \| (?:Default|\u9ed8\u8ba4\u503c) \|.*\n((?:\|.*\n)+)", readme, re.M
     )
-    for row in "".join(tables).splitlines():
+    for row in re.findall(r"^\| `.*", "".join(tables), re.M):
         keys, default = row.split(" | ")[:2]
         names, values = re.findall(r"`(\w+)`", keys), default.split(", ")
         found.update(zip(names, values * (1 if len(values) > 1 else len(names)), strict=True))
