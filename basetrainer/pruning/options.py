@@ -19,44 +19,23 @@ BACKENDS = ("nni", "torch_pruning")
 class PruneOptions:
     """What the keys of ``cfg`` say about pruning; each has a default.
 
+    Half of the channels are three quarters of the parameters. ``L1`` and ``L2`` remove those with
+    the smallest norm, ``FPGM`` those nearest to the others, ``Slim`` those with the smallest
+    BatchNorm scale; ``Level`` makes single weights 0, and nothing gets smaller. Without
+    ``dependency_aware``, little of a residual network can be removed; torch-pruning always is.
+
     Raises:
         ConfigError: If a value is of the wrong type or out of range.
     """
 
-    sparsity: float = key(
-        0.5,
-        c.FRACTION,
-        "Share of the channels that each layer loses. Half of the channels are three quarters of "
-        "the parameters. With Level it is the share of the weights.",
-        "0.5",
-    )
-    prune_mod: str = key(
-        "L1",
-        c.choice(*ALGORITHMS),
-        "Which channels go: those with the smallest 1-norm or 2-norm (L1, L2), those nearest to "
-        "the others (FPGM), those with the smallest BatchNorm scale (Slim). Level makes single "
-        "weights 0; nothing gets smaller.",
-    )
+    sparsity: float = key(0.5, c.FRACTION, "Share of each layer's channels that goes.", "0.5")
+    prune_mod: str = key("L1", c.choice(*ALGORITHMS), "Which go; Level: single weights.")
     prune_backend: str = key("nni", c.choice(*BACKENDS), "What prunes.")
-    prune_rounds: int = key(
-        1, c.COUNT, "In how many rounds, with training after each, the sparsity is reached."
-    )
-    prune_epochs: int | None = key(
-        None, c.COUNT, "Epochs of training after each round; by default num_epochs."
-    )
-    prune_exclude: tuple[str, ...] = key(
-        (),
-        c.as_patterns,
-        "Patterns of names of layers that are left as they are, as for freeze.",
-        "[head]",
-    )
+    prune_rounds: int = key(1, c.COUNT, "Rounds of pruning and training that reach sparsity.")
+    prune_epochs: int | None = key(None, c.COUNT, "Epochs after each round; null: num_epochs.")
+    prune_exclude: tuple[str, ...] = key((), c.as_patterns, "Layers to leave alone.", "[head]")
     prune_linear: bool = key(False, c.SWITCH, "Whether hidden Linear layers lose outputs too.")
-    dependency_aware: bool = key(
-        True,
-        c.SWITCH,
-        "Whether layers that are added up lose the same channels. Without it, little of a residual "
-        "network can be removed. torch-pruning always does so.",
-    )
+    dependency_aware: bool = key(True, c.SWITCH, "Whether added layers lose the same channels.")
 
     def __post_init__(self) -> None:
         if not self.dependency_aware and self.prune_backend == "torch_pruning":
