@@ -55,9 +55,12 @@ class ClassificationTrainer(bt.EngineTrainer):
 
     def open_data(self, cfg: Any, phase: str, paths: Any, **more: Any) -> Any:
         pixels = {"mean": cfg.rgb_mean, "std": cfg.rgb_std, "train": phase == "train"}
-        steps = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
+        with setup_config.blaming(cfg, f"{phase}_transform"):
+            steps = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
         transform, self.normalize = steps.split()  # images stay uint8 until to_device()
-        data = open_dataset(paths, transform, root=cfg.data_root, on_broken=cfg.on_broken, **more)
+        more |= {"root": cfg.data_root, "on_broken": cfg.on_broken}
+        with setup_config.blaming(cfg, f"{phase}_data"):
+            data = open_dataset(paths, transform, **more)
         return cache_images(data, cfg.cache, cfg.cache_dir, size=cfg.cache_size)
 
     def to_device(self, inputs: Any) -> Any:
@@ -67,7 +70,8 @@ class ClassificationTrainer(bt.EngineTrainer):
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
         data = self.open_data(cfg, "train", cfg.train_data, class_names=cfg.class_name)
         self.train_data, cfg.class_name = data, data.class_names
-        weights = resample_weights(data.targets, cfg.resample)
+        with setup_config.blaming(cfg, "resample"):
+            weights = resample_weights(data.targets, cfg.resample)
         mix = get_collate(cfg.train_transform, data.num_classes)  # for MixUp and CutMix
         # drop_last: BatchNorm learns nothing good from a last batch of one or two images.
         return self.build_dataloader(
@@ -89,7 +93,8 @@ class ClassificationTrainer(bt.EngineTrainer):
         size, num_classes = cfg.input_size, len(cfg.class_name)
         model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
         if cfg.finetune:
-            torch_tools.load_pretrained_model(model, cfg.finetune)
+            with setup_config.blaming(cfg, "finetune"):
+                torch_tools.load_pretrained_model(model, cfg.finetune)
         model = prune_by_config(model, cfg) if cfg.use_prune else model
         if cfg.freeze:
             freeze(model, cfg.freeze)

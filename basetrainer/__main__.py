@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from basetrainer import _namesake
 from basetrainer.__version__ import __version__
-from basetrainer.commands import check, lr, plot, predict, test
+from basetrainer.commands import check, convert, lr, plot, predict, test
 from basetrainer.errors import BaseTrainerError
 
 
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show versions and devices, for a bug report")
     info.set_defaults(run=_info)
     check.add_parser(commands)
+    convert.add_parser(commands)
     lr.add_parser(commands)
     plot.add_parser(commands)
     predict.add_parser(commands)

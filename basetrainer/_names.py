@@ -12,12 +12,6 @@ from basetrainer.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
 
-_MISSPELT = 0.82
-"""How alike (``difflib`` ratio) a key must be to one of ours to be a misspelling of it."""
-
-_SHORT = 5
-"""Words of fewer letters are words of their own."""
-
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known name most like ``name``, or None if none is like it.
@@ -32,30 +26,51 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def misspelling(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that ``name`` is a misspelling of, or None if it is a word of its own.
+def nearest_key(key: str, known: Iterable[str]) -> str | None:
+    """Return the known key that ``key`` is a misspelling of, or None if it is a word of its own.
 
-    Letter case and underscores do not matter. Other digits (``lr2``) are meant, and so are short
-    words, since ``mode`` and ``model`` are both words, unless their letters are only swapped.
+    Names such as ``lr2``, ``mode`` or ``train_path`` are alike to known ones, but words of their
+    own: digits must agree, short words be the same but for letter case, order or the plural, and of
+    several words joined by underscores each be alike.
+
+    Args:
+        key: A key that is not among the known ones.
+        known: The keys that it may be meant for.
     """
-    plain = {_letters(entry): entry for entry in known}
-    word = _letters(name)
-    alike = difflib.get_close_matches(word, plain, n=3, cutoff=_MISSPELT)
-    for found in [word, *(one for one in plain if sorted(one) == sorted(word)), *alike]:
-        is_long = min(len(found), len(word)) >= _SHORT and abs(len(found) - len(word)) <= 2
-        is_swapped = len(word) > 3 and sorted(found) == sorted(word)
-        is_same = (
-            found == word
-            or is_swapped
-            or (is_long and re.findall(r"\d", found) == re.findall(r"\d", word))
-        )
-        if found in plain and is_same:
-            return plain[found]
-    return None
+    names = [name for name in known if _is_slip(key.lower(), name.lower())]
+    return nearest(key, names, 0.0)
 
 
-def _letters(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
+def _is_slip(key: str, name: str) -> bool:
+    """Whether a key, in lower case, is likely to be another one misspelt."""
+    if re.findall(r"\d", key) != re.findall(r"\d", name):
+        return False
+    words, others = re.split(r"[_-]+", key), re.split(r"[_-]+", name)
+    joined, other = "".join(words), "".join(others)
+    if joined == other:
+        return True
+    if len(words) != len(others):
+        return min(len(joined), len(other)) >= 8 and _ratio(joined, other) > 0.93
+    pairs = [pair for pair in zip(words, others, strict=True) if pair[0] != pair[1]]
+    return all(_is_same_word(*pair, alone=len(words) == 1) for pair in pairs)
+
+
+def _is_same_word(word: str, other: str, *, alone: bool) -> bool:
+    """Whether two different words are one, misspelt or in the plural."""
+    short, long = sorted((word, other), key=len)
+    if long in (f"{short}s", f"{short}es"):
+        return not alone or len(short) > 3
+    if sorted(word) == sorted(other):
+        return not alone or len(short) > 3  # letters swapped
+    if len(short) < (5 if alone else 3) or len(long) < 4:
+        return False
+    if len(long) - len(short) > (2 if len(short) >= 8 else 1):
+        return False
+    return _ratio(word, other) >= (0.8 if len(long) > 5 else 0.75)
+
+
+def _ratio(one: str, two: str) -> float:
+    return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@
       +-- ConfigError (ValueError)        a setting is missing, of the wrong type or impossible
       |     +-- UnknownNameError          a name that no builder knows
       +-- DataError (ValueError)          an image or a list file cannot be read
+      |     +-- AnnotationError           labels of images are wrong; all faults are listed
       +-- LoaderError (RuntimeError)    a loader worker died or cannot go on
       +-- UsageError (TypeError)          a method returned what the engine cannot use
       +-- NonFiniteError (ArithmeticError)  a loss became NaN or infinite
@@ -45,6 +46,15 @@ class DataError(BaseTrainerError, ValueError):
     def __init__(self, message: str = "") -> None:
         # Out of a loader worker torch makes the message anew, with a traceback before ours.
         super().__init__(message.rpartition(f"{__name__}.DataError: ")[2].rstrip())
+
+
+class AnnotationError(DataError):
+    """Labels of images are wrong; the message lists all faults, each with its file and line."""
+
+    exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message.rpartition(f"{__name__}.AnnotationError: ")[2])
 
 
 class LoaderError(BaseTrainerError, RuntimeError):

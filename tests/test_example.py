@@ -174,14 +174,17 @@ BAD_KEYS = {
     "loss_type: CELos": ("CELos", "celoss"),
     "net_type: resnet81": ("resnet81", "resnet18"),
     "train_data: data/absent": ("data/absent",),
-    "train_data: empty": ("empty", "image"),
-    "finetune: absent.pth": ("absent.pth",),
+    "train_data: empty": ("train_data:", "empty", "image"),
+    "finetune: absent.pth": ("finetune:", "absent.pth", "bad.yaml, line "),
+    "finetune: bad.yaml": ("finetune:", "bad.yaml", "cannot be read as a file of weights"),
+    "input_size: 0": ("input_size", "0"),
+    "train_transform: [flop]": ("train_transform:", "flop", "flip"),
     "gpu_id: []": ("gpu_id",),
     "accumulate_steps: 0": ("accumulate_steps", "0"),
     "amp: half": ("amp", "half", "bf16"),
     "use_prune: True\nsparsity: 1.5": ("sparsity", "1.5", "bad.yaml, line "),
     "use_prune: True\nprune_mod: L3": ("prune_mod", "L3", "FPGM"),
-    "resample: meen": ("meen", "mean"),
+    "resample: meen": ("resample:", "meen", "mean"),
     "freeze: [layer9]": ("layer9", "layer4"),
     "lr: [1": ("bad.yaml", "line "),
 }
@@ -202,6 +205,14 @@ def test_a_wrong_setting_ends_before_training_with_code_2_and_one_message(
     assert len(last) == 1
     assert all(word.lower() in last[0].lower() for word in BAD_KEYS[line]), last
     assert not list(tmp_path.glob("work_space/*/model/*"))
+
+
+def test_one_number_is_an_input_size_of_a_square(tmp_path, monkeypatch):
+    (tmp_path / "square.yaml").write_text("input_size: 16\n")
+    monkeypatch.setattr(sys, "argv", ["example.py", "--config_file", "square.yaml"])
+    from basetrainer.utils.setup_config import parser_config
+
+    assert parser_config(example.get_parser()).input_size == [16, 16]
 
 
 def test_a_file_that_is_missing_or_empty_says_so(tmp_path, monkeypatch, capsys):
@@ -243,7 +254,7 @@ def test_a_broken_image_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_stays_short():
-    assert len((ROOT / "example.py").read_text().splitlines()) < 165
+    assert len((ROOT / "example.py").read_text().splitlines()) < 170
 
 
 def test_fast_yaml_trains_says_what_it_chose_and_leaves_its_cache_to_the_next_run(

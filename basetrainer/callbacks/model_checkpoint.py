@@ -16,9 +16,8 @@ from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback, counts_as
 from basetrainer.callbacks.describe import describe
 from basetrainer.callbacks.model_optimizer import MODEL_OPTIMIZER, resume_model, write_state
-from basetrainer.callbacks.tested_state import tested_state
+from basetrainer.callbacks.tested_state import are_weights_finite, tested_state
 from basetrainer.callbacks.weight_files import BEST, KEPT, LATEST, WeightFiles
-from basetrainer.checkpoint.tree import is_finite
 from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import is_sharded
@@ -269,7 +268,7 @@ class ModelCheckpoint(Callback):
 
     def _is_sound(self, state: dict[str, Any], epoch: int) -> bool:
         """Whether the weights are finite; a net of NaN can have the best metric so far."""
-        is_sound: bool = self._of_main(is_finite(state))
+        is_sound: bool = self._of_main(are_weights_finite(self.model, state))
         if not is_sound and self.is_main_process:
             text = "the weights of epoch %d are not saved: they are NaN or infinite"
             self.logger.warning(text, epoch_number(epoch))

@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
+from basetrainer.callbacks.tested_state import are_weights_finite
 from basetrainer.callbacks.weight_files import save
-from basetrainer.checkpoint.tree import is_finite, read_tree
+from basetrainer.checkpoint.tree import read_tree
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import full_state, load_full_state, own_state
-from basetrainer.engine.state import check_model
+from basetrainer.engine.model_fit import check_model
 from basetrainer.errors import CheckpointError
-from basetrainer.utils.optimizer_state import load_optimizer_state, optimizer_state
+from basetrainer.utils.optimizer_state import load_saved_optimizer, optimizer_state
 from basetrainer.utils.torch_tools import load_state_dict
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def write_state(folder: Path, epoch: int, model: nn.Module, optimizer: Any) -> N
         "model": full_state(model),
         "optimizer": optimizer_state(optimizer),
     }
-    if DistContext.current().is_main and is_finite(state["model"]):
+    if DistContext.current().is_main and are_weights_finite(model, state["model"]):
         save(folder / MODEL_OPTIMIZER, state)
 
 
@@ -60,7 +61,7 @@ def resume_model(model: nn.Module, optimizer: Any, resume: Path, strict: bool) -
     try:
         start_epoch = int(found["epoch"]) + 1
         if optimizer is not None and found.get("optimizer"):
-            load_optimizer_state(optimizer, found["optimizer"])
+            load_saved_optimizer(optimizer, found, model)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
     return start_epoch

@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from basetrainer.callbacks.ema import EMA
+from basetrainer.checkpoint.tree import is_finite
 from basetrainer.distributed.strategy import full_state
 from basetrainer.engine.engine import Engine
+from basetrainer.models.learned import learned_state
 
 
 @contextmanager
@@ -29,3 +31,8 @@ def tested_state(engine: Engine | None, model: nn.Module | None) -> Iterator[dic
     else:
         with weights():
             yield full_state(model)
+
+
+def are_weights_finite(model: nn.Module | None, state: dict[str, Any]) -> bool:
+    """Whether what a model learns is finite: constants of its buffers may be infinite."""
+    return is_finite(learned_state(model, state))

@@ -2,86 +2,90 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import dataclasses
+import enum
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basetrainer._plain_values import Unwritable, encode
 from basetrainer._tensor_file import check_attributes, read_tensor_file
 from basetrainer._torch_private import metadata_of, set_metadata
 from basetrainer.errors import CheckpointError, UsageError
 
-_VALUES = (
-    *(type(None), bool, int, float, complex, str),
-    *(torch.dtype, torch.device, torch.Size),
-)
-_KEYS = (str, int, float, bool, type(None), tuple)
 _MENDS = {
-    "bytes": "x.hex()",  # b"" alone is refused by torch
-    "bytearray": "x.hex()",
-    "ndarray": "torch.as_tensor(x)",
-    "float64": "float(x)",
-    "float32": "float(x)",
-    "int64": "int(x)",
-    "int32": "int(x)",
-    "bool": "bool(x)",
-    "PosixPath": "str(x)",
-    "WindowsPath": "str(x)",
-    "defaultdict": "dict(x)",
-    "Counter": "dict(x)",
-    "deque": "list(x)",
-    "Generator": "x.get_state()",
-    "datetime": "x.isoformat()",
+    "object array": "a list of its values",
+    "Enum": "x.name",
+    "dataclass": "dataclasses.asdict(x)",
+    "namedtuple": "tuple(x)",
+    "Module": "x.state_dict()",
+    "function": "its name",
 }
-"""What to write in place of a type that cannot be read back, by the type's name."""
-
-
-_PLAIN_TENSOR = "Write x.to_dense() or x.contiguous() in its place."
+"""What to write in place of a value that cannot be read back, by what it is."""
 
 
 def check_tree(tree: Any, at: str) -> None:
-    """Refuse what ``torch.load(weights_only=True)`` could not read back.
-
-    Exact types count: a NumPy number, a named tuple or an enum is a subclass that is refused on
-    loading, when it is too late.
+    """Refuse what could not be read back from a file with ``torch.load(weights_only=True)``.
 
     Args:
         tree: Any nesting of dicts, lists, tuples and sets.
         at: What the tree is, for the message, such as ``"EMA.state_dict()"``.
 
     Raises:
-        UsageError: For the first value of another type; names its place and the mend.
+        UsageError: For the first value that cannot be; names its place and what to write instead.
     """
-    kind = type(tree)
-    if kind in _VALUES:
-        return
-    if kind in (Tensor, nn.Parameter):
-        if (fault := _fault(tree)) is not None:
-            raise UsageError(f"{at} {fault}, so it could not be loaded again. {_PLAIN_TENSOR}")
-        return
-    if kind in (dict, OrderedDict):
-        for key, value in tree.items():
-            if type(key) not in _KEYS:
-                raise _refused(key, f"the key {key!r} of {at}")
-            check_tree(value, f"{at}[{key!r}]")
-    elif kind in (list, tuple, set):
-        for place, value in enumerate(tree):
-            check_tree(value, f"{at}[{place}]")
-    else:
-        raise _refused(tree, at)
+    writable(tree, at)
 
 
-def _refused(value: Any, at: str) -> UsageError:
+def writable(tree: Any, at: str) -> Any:
+    """Return the tree as a file holds it; ``decode`` makes of that what it was.
+
+    Types that hold nothing but data (arrays, paths, dates, deques, generators of random numbers)
+    are written as plain values; see :mod:`basetrainer._plain_values`.
+
+    Args:
+        tree: As for :func:`check_tree`.
+        at: Likewise.
+
+    Raises:
+        UsageError: As there.
+    """
+    try:
+        return encode(tree, at)
+    except Unwritable as error:
+        raise _refused(error.value, error.place, error.reason) from None
+    except RecursionError:
+        raise UsageError(f"{at} holds itself, or is nested too often to be saved.") from None
+
+
+def _refused(value: Any, at: str, reason: str) -> UsageError:
+    if isinstance(value, Tensor) and reason:
+        return UsageError(f"{at} {reason}, so it could not be loaded again.")
     kind = type(value)
-    mend = _MENDS.get(kind.__name__)
+    what = f"{at} is a {kind.__module__}.{kind.__qualname__}"
+    mend = next((mend for name, mend in _MENDS.items() if _is_a(name, value)), None)
+    if isinstance(value, Tensor):
+        mend = "x.as_subclass(torch.Tensor)"
     return UsageError(
-        f"{at} is a {kind.__module__}.{kind.__qualname__}, which could not be loaded again. A "
-        f"checkpoint holds tensors, numbers, texts, lists, tuples, sets and dicts. "
+        f"{what}, which could not be loaded again{f': {reason}' if reason else ''}. A checkpoint "
+        f"holds tensors, arrays, numbers, texts, dates, lists, tuples, sets and dicts. "
         f"{f'Write {mend} in its place.' if mend else 'Return such values from state_dict().'}"
     )
+
+
+def _is_a(name: str, value: Any) -> bool:
+    return {
+        "object array": isinstance(value, np.ndarray),
+        "Enum": isinstance(value, enum.Enum),
+        "dataclass": dataclasses.is_dataclass(value),
+        "namedtuple": isinstance(value, tuple) and hasattr(value, "_fields"),
+        "Module": isinstance(value, nn.Module),
+        "function": callable(value),
+    }[name]
 
 
 def tensors_of(tree: Any) -> Iterator[tuple[str, Tensor]]:
@@ -136,12 +140,32 @@ def _fault(tensor: Tensor) -> str | None:
     """Say why a tensor is not one whose numbers all stand in its storage; None if it is."""
     if tensor.is_meta:
         return "has no numbers"
-    if tensor.layout is not torch.strided:
-        return f"is {tensor.layout}"
-    held = tensor.untyped_storage().nbytes()
-    if tensor.nbytes > held:
-        return f"has the shape {tuple(tensor.shape)}, but holds only {held} bytes"
+    for part in dense_parts(tensor):
+        held = part.untyped_storage().nbytes()
+        if part.nbytes > held:
+            return f"has the shape {tuple(part.shape)}, but holds only {held} bytes"
     return None
+
+
+_COMPRESSED = {
+    torch.sparse_csr: ("crow_indices", "col_indices"),
+    torch.sparse_bsr: ("crow_indices", "col_indices"),
+    torch.sparse_csc: ("ccol_indices", "row_indices"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices"),
+}
+
+
+def dense_parts(tensor: Tensor) -> list[Tensor]:
+    """Return the dense tensors that a sparse or nested one is made of; of others itself."""
+    if tensor.is_nested:
+        return list(tensor.detach().unbind())
+    if tensor.layout is torch.sparse_coo:
+        whole = tensor.detach().coalesce()
+        return [whole.values(), whole.indices()]
+    if tensor.layout in _COMPRESSED:
+        indices = [getattr(tensor, name)() for name in _COMPRESSED[tensor.layout]]
+        return [tensor.detach().values(), *indices]
+    return [tensor]
 
 
 _MAX_SHARED = 1_000_000
@@ -179,7 +203,9 @@ def snapshot(tree: Any) -> Any:
 
 def _copied(tree: Any, known: dict[Any, Tensor]) -> Any:
     if isinstance(tree, Tensor):
-        key = (tree.device, tree.data_ptr(), tree.dtype, tree.shape, tree.stride())
+        is_plain = tree.layout is torch.strided and not tree.is_nested
+        place = tree.data_ptr() if is_plain and tree.numel() else id(tree)
+        key = (tree.device, place, tree.dtype, *((tree.shape, tree.stride()) if is_plain else ()))
         if key not in known:
             known[key] = tree.detach().to("cpu", copy=True)
         return known[key]
@@ -195,21 +221,33 @@ def _copied(tree: Any, known: dict[Any, Tensor]) -> Any:
 
 @torch.no_grad()
 def is_finite(tree: Any) -> bool:
-    """Whether no number in the tree's floating-point tensors is NaN or infinite."""
-    # A sum is NaN or infinite if a term is; finite terms that overflow are looked at one by one.
-    found = [
-        tensor for _, tensor in tensors_of(tree) if tensor.is_floating_point() and tensor.numel()
-    ]
+    """Whether no number in the tree's floating-point or complex tensors is NaN or infinite.
+
+    Which tensors should be: see :func:`~basetrainer.models.learned.learned_state`.
+    """
     return all(
-        bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
-        for tensor in found
+        _is_finite(part)
+        for _, tensor in tensors_of(tree)
+        for part in dense_parts(tensor)
+        if (part.is_floating_point() or part.is_complex()) and part.numel()
     )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if tensor.element_size() < 2:  # torch computes nothing with float8
+        tensor = tensor.float()
+    # A sum is NaN or infinite if a term is; finite terms that overflow are looked at one by one.
+    is_sound = bool(tensor.sum(dtype=torch.float32).isfinite())
+    return is_sound or bool(tensor.isfinite().all())
 
 
 def size_of(tree: Any) -> int:
     """Return the bytes of the tree's tensors, each storage counted once."""
     storages = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        part.untyped_storage().data_ptr(): part.untyped_storage().nbytes()
         for _, tensor in tensors_of(tree)
+        for part in dense_parts(tensor)
     }
     return sum(storages.values())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
-from basetrainer._names import misspelling
+from basetrainer._names import nearest_key
 from basetrainer.config.checks import Check
 from basetrainer.config.settings import get, origin_of
 from basetrainer.errors import ConfigError
@@ -234,7 +234,7 @@ def warn_of_misspellings(
     for name in names:
         if not isinstance(name, str) or name in known:
             continue
-        meant = _ELSEWHERE.get(name) or misspelling(name, known)
+        meant = _ELSEWHERE.get(name) or nearest_key(name, known)
         if meant and (meant not in cfg or origins.get(meant) == "default"):
             place = f" ({origins[name]})" if origins.get(name) else ""
             logger.warning(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from easydict import EasyDict
+
+from basetrainer.errors import CheckpointError, ConfigError
 
 
 class Config(EasyDict):  # type: ignore[misc] # easydict has no types
@@ -123,3 +126,25 @@ def easy2dict(config: Any) -> Any:
 def dict2easy(config: Mapping[str, Any]) -> EasyDict:
     """Return the same settings as an EasyDict, nested mappings included."""
     return EasyDict(config)
+
+
+@contextmanager
+def blaming(cfg: Any, key: str) -> Iterator[None]:
+    """Name the key, and where it stands, in an error that its value causes.
+
+    A :class:`~basetrainer.errors.ConfigError` or :class:`~basetrainer.errors.CheckpointError`
+    raised inside becomes a ``ConfigError`` that begins with the key, unless it names it already.
+
+    Args:
+        cfg: The settings; of any kind.
+        key: The key whose value is used inside.
+    """
+    try:
+        yield
+    except (ConfigError, CheckpointError) as error:
+        text = str(error)
+        if text.startswith(f"{key}:"):
+            raise
+        origin = origin_of(cfg, key)
+        place = f" ({origin})" if origin else ""
+        raise ConfigError(f"{key}: {get(cfg, key)!r}{place}: {text}") from error

@@ -57,7 +57,7 @@ def build_dataloader(
     """
     if phase not in PHASES:
         raise ConfigError(f"phase: {phase!r} is none of {', '.join(PHASES)}.")
-    if batch_size < 1:
+    if batch_size is None or batch_size < 1:  # None: a config that leaves it empty
         raise ConfigError(f"batch_size: {batch_size} must be at least 1.")
     if num_workers == "auto":
         num_workers, reason = auto_workers(dataset)

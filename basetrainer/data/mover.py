@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from basetrainer.utils.torch_tools import map_tensors, tensor_to
+from basetrainer.utils.nested import map_tensors, mover_to, tensor_to
 
 _WITH_STREAMS = ("cuda", "xpu")  # types whose module torch.<type> has streams; ROCm is cuda, too
 
@@ -35,12 +35,13 @@ class Mover:
         self._device = device
         self._copies_aside = copies_aside(device)
         self._move = partial(tensor_to, device=device, channels_last=channels_last)
+        self._move_object = mover_to(device)
         self._side: Any = None  # made at the first batch
 
     def __call__(self, batch: Any) -> Any:
-        """Return the batch on the device; lists, tuples and dicts keep their type."""
+        """Return the batch on the device; every container keeps its type."""
         if not self._copies_aside:
-            return map_tensors(batch, self._move)
+            return map_tensors(batch, self._move, self._move_object)
         streams: Any = torch.get_device_module(self._device)
         if self._side is None:
             self._side = streams.Stream(self._device)
@@ -56,8 +57,13 @@ class Mover:
             copies.append(self._move(tensor))
             return copies[-1]
 
+        def moved_object(item: Any) -> Any:
+            # It may hold memory that nobody can tell who uses it.
+            with streams.stream(current):
+                return self._move_object(item)
+
         with streams.stream(self._side):
-            batch = map_tensors(batch, moved)
+            batch = map_tensors(batch, moved, moved_object)
         current.wait_stream(self._side)
         for copy in copies:  # else the next copy could take its memory while the step reads it
             copy.record_stream(current)

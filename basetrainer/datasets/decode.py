@@ -5,7 +5,8 @@ at 500x375, 3.6 times at 96x72). Pillow reads everything else, what torchvision 
 images for transforms that want Pillow's. Both give the same pixels:
 
 - palette, grey, black-and-white and CMYK become RGB; transparency is dropped, not blended;
-- 16 bits become 8 by their high byte;
+- 16 bits become 8 by their high byte; 32-bit integers and floats, whose range nobody knows, are
+  refused;
 - the EXIF orientation is applied; of an animation the first frame is taken.
 """
 
@@ -13,7 +14,9 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,9 +30,12 @@ from basetrainer.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+logger = logging.getLogger(__name__)
+
 Bytes: TypeAlias = NDArray[np.uint8]
 
 _RGB = 3  # torchvision's ImageReadMode.RGB
+_SIXTEEN_BITS_AS_I = ("PNG", "PPM")  # formats without 32 bits, of which Pillow may make mode I
 _EXTENDED_WEBP = b"VP8X"  # may hold an EXIF orientation, which torchvision ignores, or frames
 
 
@@ -86,7 +92,7 @@ def decode_pil(content: Bytes, path: str) -> Image:
     try:
         image = Image.open(io.BytesIO(content.data))
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(ImageOps.exif_transpose(image), image.format)
     except UnidentifiedImageError:
         start = content[:8].tobytes()
         raise DataError(
@@ -142,11 +148,15 @@ def _is_native(start: bytes) -> bool:
     return is_webp and start[12:16] != _EXTENDED_WEBP
 
 
-def _to_rgb(image: Image) -> Image:
+def _to_rgb(image: Image, file_format: str | None) -> Image:
     from PIL.Image import fromarray
 
     if image.mode == "RGB":
         return image
+    if image.mode == "I" and file_format not in _SIXTEEN_BITS_AS_I:
+        raise DataError(
+            "its pixels are 32-bit integers of unknown range; save it with 8 or 16 bits"
+        )
     if image.mode.startswith("I"):  # Pillow's own conversion would cut everything above 255
         high_byte = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return fromarray(high_byte).convert("RGB")
@@ -162,6 +172,34 @@ IMAGE_SUFFIXES = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
 """Endings, in lower case, of the files that count as images."""
+
+
+UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c", ".jxl", ".jxr"}
+    | {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw"}
+    | {".tga", ".psd", ".exr", ".hdr", ".dcm", ".dicom", ".svg", ".eps", ".ico", ".pcx", ".dds"}
+    | {".xcf", ".fits", ".fit", ".sgi", ".qoi", ".apng", ".wdp", ".mpo"}
+)
+"""Endings, in lower case, of image formats that are not read."""
+
+
+def warn_of_unread(names: Iterable[str], folder: str) -> None:
+    """Log one warning with the number of images in each format that is not read.
+
+    Args:
+        names: Of all files that were found.
+        folder: Where, for the message.
+    """
+    suffixes = (PurePath(name).suffix.lower() for name in names)
+    counts = Counter(suffix for suffix in suffixes if suffix in UNREAD_SUFFIXES)
+    if counts:
+        logger.warning(
+            "%s: %d images are left out, since their formats are not read: %s. Convert them to "
+            "JPEG or PNG.",
+            folder,
+            counts.total(),
+            ", ".join(f"{number} {suffix}" for suffix, number in sorted(counts.items())),
+        )
 
 
 def is_image_name(name: str) -> bool:

@@ -97,7 +97,7 @@ def generate_images(
         brightness = rng.uniform(0.75, 1.0)
         background = rng.uniform(60, 140)
         canvas = np.full((size, size, 3), background)
-        canvas[_mask(shape, y, x)] = np.array(COLORS[color]) * brightness
+        canvas[shape_mask(shape, y, x)] = np.array(COLORS[color]) * brightness
         canvas += rng.normal(0.0, noise, canvas.shape)
         images[place] = np.clip(np.round(canvas), 0, 255).astype(np.uint8)
     return images
@@ -146,8 +146,14 @@ def write_image_folder(
     return folder
 
 
-def _mask(shape: str, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return the pixels of a shape that fills -1 to 1."""
+def shape_mask(shape: str, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the pixels of one of :data:`SHAPES`, which fills -1 to 1.
+
+    Args:
+        shape: Its name.
+        y: Row of each pixel from the centre, in units of the radius.
+        x: Column, likewise.
+    """
     far, square = np.hypot(y, x), np.maximum(abs(y), abs(x))
     masks = {
         "disc": far <= 1,

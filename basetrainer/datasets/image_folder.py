@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from basetrainer._names import nearest
 from basetrainer.datasets.class_names import ClassList, ClassNames, natural_key, shown
-from basetrainer.datasets.decode import is_image_name
+from basetrainer.datasets.decode import is_image_name, warn_of_unread
 from basetrainer.datasets.image_dataset import ImageDataset, OnBroken, Transform
 from basetrainer.datasets.index import ImageIndex, Listing
 from basetrainer.errors import ConfigError
@@ -81,9 +81,11 @@ def list_folder(root: StrPath) -> Listing:
             folder / classes[0],
         )
 
+    others: list[str] = []
+
     def rows() -> Iterator[tuple[str, Sequence[str], int]]:
         for name in classes:
-            images = sorted(_images(folder / name, name))
+            images = sorted(_images(folder / name, name, others))
             if not images:
                 raise ConfigError(
                     f"{folder / name}: no image in this class folder, {_found(folder / name)}. "
@@ -91,6 +93,7 @@ def list_folder(root: StrPath) -> Listing:
                 )
             for path in images:
                 yield path, (name,), 0
+        warn_of_unread(others, os.fspath(root))
 
     return Listing(os.fspath(root), os.fspath(root), rows(), label_names=classes)
 
@@ -114,8 +117,11 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
         return [entry for entry in entries if not entry.name.startswith(".")]
 
 
-def _images(folder: Path, prefix: str) -> Iterator[str]:
-    """Yield the images below ``folder`` as paths that begin with ``prefix``."""
+def _images(folder: Path, prefix: str, others: list[str]) -> Iterator[str]:
+    """Yield the images below ``folder`` as paths that begin with ``prefix``.
+
+    The names of its other files are added to ``others``.
+    """
     pending = [(folder, prefix)]
     seen: set[tuple[int, int]] = set()
     while pending:
@@ -130,6 +136,8 @@ def _images(folder: Path, prefix: str) -> Iterator[str]:
                 pending.append((current / entry.name, path))
             elif is_image_name(entry.name):
                 yield path
+            else:
+                others.append(entry.name)
 
 
 def _found(folder: Path) -> str:

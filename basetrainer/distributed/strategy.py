@@ -12,12 +12,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
 
+from basetrainer._plain_values import Unwritable, decode, encode
 from basetrainer._torch_private import without_buffer_sync
 from basetrainer._wrappers import answering_to_module
 from basetrainer._wrappers import unwrap as unwrap  # the other door to it
 from basetrainer.distributed.context import DistContext
-from basetrainer.errors import ConfigError
+from basetrainer.errors import ConfigError, UsageError
+from basetrainer.models.fresh import note_changes, regrow
 
 logger = logging.getLogger(__name__)
 
@@ -171,19 +174,46 @@ def own_state(model: nn.Module) -> dict[str, Any]:
 def full_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the state of the user's model, with the user's keys; collective.
 
-    Of a sharded model only rank 0 gets it, on the CPU; the others get nothing.
+    Of a sharded model only rank 0 gets it, on the CPU; the others get nothing. What a layer returns
+    from ``get_extra_state`` is written so that any file can hold it; what training added to the
+    model (buffers that grew, layers that were unfrozen) is noted in its metadata.
+
+    Raises:
+        UsageError: If a layer's extra state could not be loaded again; names the layer.
     """
-    state = whole(own_state(model))
-    return {} if is_sharded(model) and dist.get_rank() else state
+    state: dict[str, Tensor] = whole(own_state(model))
+    if is_sharded(model) and dist.get_rank():
+        return {}
+    for name, value in state.items():
+        # A layer that takes its shape from the first batch has no numbers yet.
+        if not (isinstance(value, Tensor) and is_lazy(value)):
+            try:
+                state[name] = encode(value, name)
+            except Unwritable as error:
+                what = error.reason or f"is a {type(error.value).__qualname__}"
+                raise UsageError(
+                    f"{error.place} of {type(unwrap(model)).__name__} {what}, so it could not be "
+                    f"loaded again. Let buffers and get_extra_state hold tensors, arrays, numbers, "
+                    f"texts, lists and dicts of such."
+                ) from error
+    note_changes(unwrap(model), state)
+    return state
 
 
 def load_full_state(model: nn.Module, state: dict[str, Tensor], *, strict: bool = True) -> None:
-    """Load what :func:`full_state` returned, whatever the wrapper then and now."""
+    """Load what :func:`full_state` returned, whatever the wrapper then and now.
+
+    Raises:
+        RuntimeError: If it is of another model, as ``load_state_dict`` does; or a ValueError, if
+            something that training added cannot be added again.
+    """
     if is_sharded(model):
         own = own_state(model)
         placed = {name: like(value, own.get(name)) for name, value in state.items()}
         state = type(state)(placed)
-    unwrap(model).load_state_dict(state, strict=strict)
+    else:
+        regrow(unwrap(model), state)
+    unwrap(model).load_state_dict(decode(state), strict=strict)
 
 
 def whole(tree: Any) -> Any:

@@ -241,12 +241,28 @@ class Base:
                 _check_signature(cls, name, value)
             elif name.startswith("on_") and callable(value):
                 _warn_misspelt(cls, name)
+            elif name.startswith("build_") and callable(value):
+                _warn_misspelt_builder(cls, name)
 
 
 def _warn_misspelt(cls: type, name: str) -> None:
     """Say so if a method's name is almost that of a hook and nobody else declared it."""
     meant = nearest(name, HOOKS, cutoff=0.7)
     if meant and not any(name in vars(parent) for parent in cls.__mro__[1:]):
+        warnings.warn(
+            f"{cls.__qualname__}.{name} is never called; did you mean {meant}?", stacklevel=4
+        )
+
+
+def _warn_misspelt_builder(cls: type, name: str) -> None:
+    """Say so if a method's name is almost that of a builder which the user has not written."""
+    inherited: dict[str, Any] = {}
+    for parent in reversed(cls.__mro__[1:]):
+        inherited |= {one: parent for one in vars(parent) if one.startswith("build_")}
+    meant = None if name in inherited else nearest(name, inherited, cutoff=0.9)
+    if meant is None or meant in vars(cls):
+        return
+    if inherited[meant].__module__.partition(".")[0] == __package__.partition(".")[0]:
         warnings.warn(
             f"{cls.__qualname__}.{name} is never called; did you mean {meant}?", stacklevel=4
         )

@@ -19,18 +19,20 @@ from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import is_finite, snapshot
 from basetrainer.config.settings import get
 from basetrainer.data.placed import EPOCH_START
+from basetrainer.engine.changes import find_changes, warn_of_length
+from basetrainer.engine.restored import Restored
 from basetrainer.engine.resume import (
     Origin,
-    check_changes,
     find_origin,
-    plain_config,
     promise,
     run_fingerprint,
 )
+from basetrainer.engine.run_parts import describe_parts
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
-from basetrainer.engine.state import Restored, callback_states, collect
+from basetrainer.engine.state import check_state, collect
 from basetrainer.engine.test_sets import has_figures
 from basetrainer.errors import ConfigError, Preempted, StorageError, UsageError
+from basetrainer.models.learned import learned_state
 from basetrainer.models.structure import structure_of
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
 from basetrainer.utils.monitor import Monitor, deciding_monitor
@@ -61,6 +63,7 @@ class Checkpointer:
         self._config = config
         self._signals = Signals()
         self._resumed_from: str | None = None
+        self._parts: dict[str, Any] = {"config": {}}
         self._saves_within_epochs = True
         self._next_update: float = float("inf")
         self._next_time: float = float("inf")
@@ -140,7 +143,7 @@ class Checkpointer:
         tree = collect(engine, self._logs)
         if not engine.context.is_main:
             return
-        if not is_finite(tree["model"]):
+        if not is_finite(learned_state(engine.model, tree["model"])):
             logger.warning(
                 "update %d is not saved: its weights are NaN or infinite. The checkpoints before "
                 "it stay.",
@@ -151,8 +154,10 @@ class Checkpointer:
         manifest = Manifest(
             position=engine.position.state_dict(),
             files={},
-            fingerprint=run_fingerprint(engine),
-            config=plain_config(engine.cfg),
+            fingerprint=run_fingerprint(
+                engine, {key: value for key, value in self._parts.items() if key != "config"}
+            ),
+            config=self._parts["config"],
             figure=figure,
             larger_is_better=monitor is None or monitor.mode == "max",
             metric=monitor.indicator if monitor is not None else "",
@@ -216,10 +221,11 @@ class Checkpointer:
         resume = engine.config.resume
         origin = engine.context.on_main(lambda: find_origin(resume, self.store, self.folder))
         self._resumed_from = None if resume == "auto" else resume
+        self._parts = describe_parts(engine)
         level = promise(engine, origin)
         # Where the middle of an epoch cannot be found again, it is not worth a checkpoint.
         self._saves_within_epochs = not level.startswith(EPOCH_START)
-        callback_states(engine)  # one that cannot be saved is refused now, not in an hour
+        check_state(engine)  # one that cannot be saved is refused now, not in an hour
         restored = None if origin is None else self._load(origin, logs)
         self._plan()
         logger.info("resume: %s; checkpoints in %s", level, self.store.folder)
@@ -227,10 +233,16 @@ class Checkpointer:
 
     def _load(self, origin: Origin, logs: Logs) -> Restored:
         engine = self._engine
-        is_changed = check_changes(origin, engine)
+        changes = find_changes(origin, engine, self._parts)
         tree: Any = self.store.load(origin.path)
         restored = Restored(tree, engine, str(origin.path))
-        restored.apply(logs, keeps_options=not is_changed)
+        is_other = changes.report(origin)
+        restored.apply(
+            logs,
+            keeps_options=not is_other,
+            is_same_optimizer=changes.is_same_optimizer,
+        )
+        warn_of_length(changes, engine, restored.lr)
         position = engine.position
         ended, then = origin.manifest.ended, origin.manifest.config.get("num_epochs")
         if not origin.is_own:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, IterableDataset
 
 from basetrainer._names import did_you_mean
@@ -115,6 +116,13 @@ def checked_callbacks(trainer: str, callbacks: Any) -> list[Base]:
             raise ConfigError(
                 f"{trainer}.build_callbacks returned the class {name} among the callbacks. Return "
                 f"an object of it: {name}(...)."
+            )
+        if isinstance(callback, LRScheduler):
+            name = type(callback).__name__
+            raise ConfigError(
+                f"{trainer}.build_callbacks returned torch's {name} among the callbacks, which the "
+                f"engine does not step. Take basetrainer.get_scheduler(...), or write a Callback "
+                f"that calls its step(), in on_epoch_end for a schedule by epoch."
             )
     return given
 

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.store import CheckpointStore
@@ -18,9 +20,17 @@ from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.diagnosis import described, diagnosed, nonfinite
 from basetrainer.engine.dry_folders import escaping, redirected, refuse_unwritable, target_folder
 from basetrainer.engine.dry_report import DryRunReport
-from basetrainer.engine.dry_stage import Probe, figures, fingerprints, temporary_folder, undisturbed
+from basetrainer.engine.dry_stage import (
+    Probe,
+    figures,
+    fingerprints,
+    last_batch,
+    temporary_folder,
+    undisturbed,
+)
 from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
+from basetrainer.engine.step import Step
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
 from basetrainer.utils.monitor import deciding_monitor
 
@@ -36,7 +46,8 @@ def dry_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> DryRunRep
 
     A trainer is built from a copy of ``cfg`` whose folders are in a temporary one. It trains on 2
     batches, tests on 2, saves, verifies the checkpoint and draws its pictures. A second trainer
-    goes on from the checkpoint with the same weights and does it again. What that took says what
+    goes on from the checkpoint with the same weights and does it again. A batch as small as the
+    last one of an epoch goes through the network, too. What that took says what
     the real run needs. Nothing else is written, as long as the program takes its folders from
     ``create_workspace`` or from ``work_dir``, ``model_dir`` and ``log_dir`` of ``cfg``; one whose
     callbacks write elsewhere is built, but not run. Generators, logging and ``cfg`` are as before.
@@ -89,6 +100,7 @@ class _Rehearsal:
             self._train,
             self._check_checkpoint,
             self._go_on,
+            self._try_last_batch,
             self._estimate,
         )
         for part in parts:
@@ -211,6 +223,27 @@ class _Rehearsal:
             f"went on in epoch {epoch_number(probe.epoch)} with the same weights"
         )
         self._trainer = first
+
+    def _try_last_batch(self) -> None:
+        """Run the step for a batch as small as the last one of an epoch, which no pass has seen."""
+        trainer = self._present()
+        batch, size = last_batch(trainer.train_loader)
+        is_own_step = type(trainer).train_step is not Step.train_step
+        if not size or is_own_step or trainer.world_size > 1:
+            return
+        samples = "1 sample" if size == 1 else f"{size} samples"
+        self._batch, self._place = batch, f"last batch of an epoch, {samples}"
+        trainer.model.train()
+        try:
+            with torch.no_grad(), trainer.forward_context():
+                trainer.run_step(trainer.to_device(batch))
+        except Exception as error:
+            text = diagnosed(error, self._used_cfg, trainer, batch).rstrip(".")
+            self._report.problems.append(
+                f"{self._place}: {text}. Give build_dataloader(drop_last=True), or choose another "
+                f"batch_size."
+            )
+        self._batch = None
 
     def _estimate(self) -> None:
         self._place = "estimate"

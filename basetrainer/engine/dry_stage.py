@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
@@ -56,6 +57,24 @@ def figures(metrics: Mapping[str, Any] | None, prefix: str = "") -> Iterator[tup
             yield from figures(value, f"{prefix}{name}/")
         elif isinstance(value, (int, float)):
             yield f"{prefix}{name}", float(value)
+
+
+def last_batch(loader: Any) -> tuple[Any, int]:
+    """Make a batch of as many samples as the last one of an epoch has.
+
+    Returns:
+        The batch, and its number of samples; ``(None, 0)`` if it is as large as the others, or if
+        the loader does not tell.
+    """
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return None, 0
+    size, collate = loader.batch_size, loader.collate_fn
+    if not size or loader.drop_last or not isinstance(loader.sampler, Sized):
+        return None, 0
+    rest = len(loader.sampler) % size
+    if not rest or len(loader.sampler) < size:
+        return None, 0
+    return collate([loader.dataset[index] for index in range(rest)]), rest
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from basetrainer.engine.checkpointer import Checkpointer, run_folder
 from basetrainer.engine.clock import Clock
 from basetrainer.engine.evaluation import Evaluation
 from basetrainer.engine.failure import telling_failures
+from basetrainer.engine.restored import Restored
 from basetrainer.engine.signals import PREEMPT, STOP
-from basetrainer.engine.state import Restored
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.train_batches import TrainBatches
 from basetrainer.engine.training_data import TrainingData

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from basetrainer.distributed.strategy import load_full_state, own_state
-from basetrainer.engine.state import check_model
+from basetrainer.engine.model_fit import check_model
 from basetrainer.errors import CheckpointError
 from basetrainer.models.finetune import named_like
 from basetrainer.models.structure import structure_in, structure_of
@@ -31,7 +31,7 @@ def load_weights(model: nn.Module, checkpoint: Any) -> None:
     source = "The given state" if is_state else str(checkpoint)
     try:
         load_full_state(model, state)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         if structure_in(state) not in ({}, structure_of(model)):
             raise CheckpointError(
                 f"{source} is of a pruned network: give the file as finetune. {error}"

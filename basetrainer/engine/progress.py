@@ -136,7 +136,7 @@ class _Pass:
         # The last few redraws count most: loaders warm up, and machines get busy.
         self._rate = 0.3 * rate + 0.7 * self._rate if self._rate else rate
         self.number, self._then = number, now
-        self._batch_size = batch_size(batch)
+        self._batch_size = batch_size(batch, strict=False)
 
     def read(self, logs: Logs | None, epoch_seconds: float | None) -> Reading:
         """Return what is known: figures, remaining time, speed and lr."""

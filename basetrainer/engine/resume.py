@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
 from basetrainer.checkpoint.store import CheckpointStore
-from basetrainer.config.settings import as_mapping, easy2dict, origin_of
 from basetrainer.data.placed import BIT_EXACT
 from basetrainer.data.resume import fingerprint, resume_promise
 from basetrainer.errors import CheckpointError, ConfigError
@@ -21,23 +19,7 @@ from basetrainer.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
 
-logger = logging.getLogger(__name__)
-
 SAME_SAMPLES = "same samples, bits may differ"
-
-_SHAPING = """
-lr optim_type momentum weight_decay scheduler milestones num_warn_up loss_type
-net_type width_mult input_size rgb_mean rgb_std train_transform resample freeze
-small_input accumulate_steps clip_grad_norm amp seed steps_per_epoch on_nonfinite max_skips
-ema_decay channels_last split_params slim_lambda
-use_prune prune_mod sparsity prune_backend prune_exclude prune_linear
-optim_args loss_args net_args scheduler_args on_broken cache cache_size
-"""
-SHAPING: frozenset[str] = frozenset(_SHAPING.split())
-"""Settings that decide what the weights become; with another value it is another run."""
-
-_MOVED = ("train_data", "test_data")
-"""Settings that change when a run moves to another machine: that is only warned of."""
 
 _SHARES = ("batch_size", "world_size", "rank")
 """What the data say of one process; the global batch stands for them."""
@@ -97,8 +79,13 @@ def find_origin(resume: str, store: CheckpointStore, folder: Path) -> Origin | N
     )
 
 
-def run_fingerprint(engine: Engine) -> dict[str, Any]:
-    """Return what must be alike for the same bits."""
+def run_fingerprint(engine: Engine, parts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what must be alike for the same bits.
+
+    Args:
+        engine: Whose run it is.
+        parts: What :func:`~basetrainer.engine.run_parts.describe_parts` returned at its start.
+    """
     device = engine.device
     batch_size = int(getattr(engine.train_loader, "batch_size", None) or 0)
     return {
@@ -115,56 +102,8 @@ def run_fingerprint(engine: Engine) -> dict[str, Any]:
         "device": device.type
         if device.type == "cpu"
         else torch.get_device_module(device).get_device_name(device),
+        **({} if parts is None else {"parts": dict(parts)}),
     }
-
-
-def plain_config(cfg: Any) -> dict[str, Any]:
-    """Return the settings as what JSON has; other values as their text."""
-    settings: dict[str, Any] = _plain(easy2dict(as_mapping(cfg))) if cfg is not None else {}
-    return settings
-
-
-def check_changes(origin: Origin, engine: Engine) -> bool:
-    """Compare the settings and the data of now with those of then.
-
-    Returns:
-        Whether a setting that decides what is learnt is another.
-
-    Raises:
-        ConfigError: If so, and the checkpoint was found by ``auto``; names each difference.
-    """
-    config = plain_config(engine.cfg)
-    changes = {
-        key: f"{key}: {origin.manifest.config.get(key)!r} then, {config.get(key)!r} now"
-        for key in sorted(config.keys() | origin.manifest.config.keys())
-        if origin.manifest.config.get(key) != config.get(key)
-    }
-    shaping = [
-        text + (f" ({place})" if (place := origin_of(engine.cfg, key)) else "")
-        for key, text in changes.items()
-        if key in SHAPING
-    ]
-    now = run_fingerprint(engine)
-    then = origin.manifest.fingerprint
-    shaping += [
-        f"the training data's {key}: {old} then, {new} now"
-        for key, new in {"global_batch": now["global_batch"], **now["data"]}.items()
-        if (old := then.get("data", {}).get(key, then.get(key))) != new
-    ]
-    if shaping and origin.is_own:
-        raise ConfigError(
-            f"The run in {origin.path.parent.parent} would not be the same any more. "
-            f"{'; '.join(shaping)}. Go on with the old settings; or begin anew, with resume: never "
-            f"or another work_dir; or go on with the new ones from resume: {origin.path}"
-        )
-    for text in shaping:
-        logger.warning("resume: changed: %s", text)
-    for key, text in changes.items():
-        if key not in SHAPING:
-            logger.log(
-                logging.WARNING if key in _MOVED else logging.DEBUG, "resume: changed: %s", text
-            )
-    return bool(shaping)
 
 
 def promise(engine: Engine, origin: Origin | None) -> str:
@@ -182,11 +121,3 @@ def promise(engine: Engine, origin: Origin | None) -> str:
             if then != now[key]:
                 reasons.append(f"{key} was {then}, is {now[key]}")
     return f"{SAME_SAMPLES} ({'; '.join(reasons)})" if reasons else BIT_EXACT
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return value if value is None or type(value) in (bool, int, float, str) else str(value)

@@ -26,6 +26,7 @@ from basetrainer.engine import checks
 from basetrainer.engine.base import Base
 from basetrainer.engine.precision import speed_line
 from basetrainer.engine.prediction import Prediction
+from basetrainer.engine.run_parts import note_beginning
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
@@ -102,6 +103,7 @@ class EngineTrainer(Prediction):
         if isinstance(self.criterion, nn.Module):
             self.criterion.to(self.device)
         self.optimizer = self.build_optimizer(cfg, **kwargs)
+        note_beginning(self)
         from basetrainer.callbacks.default_callbacks import add_default_callbacks
 
         given = checks.checked_callbacks(type(self).__name__, self.build_callbacks(cfg, **kwargs))

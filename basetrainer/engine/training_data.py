@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from basetrainer._epochs import epoch_number
 from basetrainer.data.loader import filler
+from basetrainer.data.placed import length
 from basetrainer.data.resume import position_state, set_position
 from basetrainer.data.stream import EpochStream
 from basetrainer.engine.position import Position
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingData:
@@ -28,6 +33,7 @@ class TrainingData:
         self._steps_per_epoch = steps_per_epoch
         self._stream: EpochStream | None = None
         self._begun: tuple[Any, int, Any] = None, 0, None  # data, epoch, place of the last pass
+        self._num_samples: int | None = None
 
     def of(self, loader: Any) -> Any:
         """Return what is iterated over: the loader, or the stream that is made of it."""
@@ -57,6 +63,7 @@ class TrainingData:
         Data that can only start anew set ``position.step`` to 0.
         """
         data: Iterable[Any] = self.of(loader)
+        self._tell_size(loader, epoch)
         place, self.place = self.place, None
         self._begun = data, epoch, place or position_state(data, epoch, position.step)
         if data is loader or place is not None:  # a stream goes on by itself
@@ -71,3 +78,14 @@ class TrainingData:
         """
         data, epoch, place = self._begun
         return set_position(data, epoch, step, place)
+
+    def _tell_size(self, loader: Any, epoch: int) -> None:
+        """Say so if the dataset has grown or shrunk since the epoch before."""
+        before, self._num_samples = self._num_samples, length(getattr(loader, "dataset", None))
+        if before not in (None, self._num_samples):
+            logger.warning(
+                "epoch %d: the training data have %d samples; the epoch before they had %d",
+                epoch_number(epoch),
+                self._num_samples,
+                before,
+            )

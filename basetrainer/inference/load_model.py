@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from basetrainer.checkpoint.sidecar import Sidecar
-from basetrainer.datasets.decode import is_image_name, read_pil, read_tensor
+from basetrainer.datasets.decode import is_image_name, read_pil, read_tensor, warn_of_unread
 from basetrainer.datasets.image_dataset import Transform, is_first_generation
 from basetrainer.datasets.transforms import TransformChain, get_transforms
 from basetrainer.distributed.context import pick_device
-from basetrainer.errors import CheckpointError, ConfigError
+from basetrainer.errors import CheckpointError, ConfigError, DataError
 from basetrainer.models.finetune import read_state
 from basetrainer.models.load_pruned import load_pruned
 from basetrainer.models.structure import structure_in
@@ -69,7 +69,12 @@ class LoadedModel:
         return outputs.float().cpu()
 
     def predict(
-        self, images: Iterable[StrPath], *, topk: int = 1, batch_size: int = 32
+        self,
+        images: Iterable[StrPath],
+        *,
+        topk: int = 1,
+        batch_size: int = 32,
+        on_broken: Callable[[DataError], object] | None = None,
     ) -> Iterator[Prediction]:
         """Yield what each image is taken for.
 
@@ -77,16 +82,30 @@ class LoadedModel:
             images: Files; of a folder all images in it.
             topk: How many classes, at most those that there are.
             batch_size: How many images go through the network at once.
+            on_broken: Called with the error of each image that cannot be read, which is then left
+                out; by default the error is raised.
 
         Raises:
             ConfigError: If there is no such file, or no image in a folder.
-            DataError: If an image cannot be read.
+            DataError: If an image cannot be read, and ``on_broken`` is not given.
         """
         paths, transform = image_files(images), self.preprocessing
         read = read_pil if is_first_generation(transform) else read_tensor
         for start in range(0, len(paths), batch_size):
-            batch = paths[start : start + batch_size]
-            shares = self.logits(transform(read(one)) for one in batch).softmax(1)
+            batch, inputs = [], []
+            for path in paths[start : start + batch_size]:
+                try:
+                    image = read(path)
+                except DataError as error:
+                    if on_broken is None:
+                        raise
+                    on_broken(error)
+                    continue
+                batch.append(path)
+                inputs.append(transform(image))
+            if not batch:
+                continue
+            shares = self.logits(inputs).softmax(1)
             values, indices = shares.topk(min(topk, shares.shape[1]), dim=1)
             for path, row, found in zip(batch, values.tolist(), indices.tolist(), strict=True):
                 yield Prediction(path, [self.class_name(one) for one in found], row, found[0])
@@ -159,7 +178,9 @@ def image_files(images: Iterable[StrPath]) -> list[str]:
     found: list[str] = []
     for one in map(Path, images):
         if one.is_dir():
-            inside = sorted(str(path) for path in one.rglob("*") if is_image_name(path.name))
+            files = [path for path in one.rglob("*") if path.is_file()]
+            warn_of_unread((path.name for path in files), str(one))
+            inside = sorted(str(path) for path in files if is_image_name(path.name))
             if not inside:
                 raise ConfigError(f"{one} has no images in it. Name files, or another folder.")
             found += inside

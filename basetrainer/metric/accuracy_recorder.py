@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.recorder import Recorder, Tally
+from basetrainer.datasets.class_names import ClassList, ClassNames
 from basetrainer.errors import ConfigError
 from basetrainer.metric.confusion_tally import ConfusionTally
-from basetrainer.metric.functional import accuracy, report
+from basetrainer.metric.functional import report
 from basetrainer.utils.file_utils import create_dir, write_or_warn
 from basetrainer.utils.monitor import Monitor
 
@@ -24,18 +25,23 @@ from basetrainer.utils.monitor import Monitor
 class AccuracyRecorder(Recorder):
     """Writes the accuracy, in percent, into ``logs["train"|"test"][indicator]``.
 
-    Labels are ``inputs["label"]`` of a dict batch, else ``inputs[1]``: class indices ``(N,)``, or
-    each class's share ``(N, C)`` as MixUp makes it, of which the largest counts. Outputs are logits
-    ``(N, C)``, or a tuple whose first entry they are. At the end of each evaluation precision,
+    Labels are ``inputs["label"]`` of a dict batch, else ``inputs[1]``: class indices ``(N,)`` or
+    ``(N, 1)``, or each class's share ``(N, C)`` as MixUp makes it, of which the largest counts.
+    Negative labels do not count. Outputs are logits or probabilities ``(N, C)`` with at least two
+    classes, or a tuple whose first entry they are. A sample whose outputs have a NaN is a miss, and
+    is not in the confusion matrix. At the end of each evaluation precision,
     recall and F1 per class are logged, and ``matrix`` holds the confusion matrix.
 
     Args:
-        target_names: The C class names, in the order of their indices, or a file with one a line.
+        target_names: The C class names, in the order of their indices; a file with one a line, or
+            a dict of name -> index.
         indicator: The figure's name.
         confusion_matrix: A folder that keeps ``confusion_matrix_EEE_V.VVVV.csv`` of the best epoch;
             "" keeps none. With several test sets each has a sub-folder of its name.
         topk: For each k of them ``INDICATOR_topK`` is the share of samples, in percent, whose
             label is among the k highest logits.
+        ignore_index: Label of samples that do not count, besides negative ones; None takes the
+            ``ignore_index`` of the criterion, if it has one.
 
     Attributes:
         matrix: Confusion matrix of the last evaluation, of the first of several test sets; row =
@@ -43,26 +49,33 @@ class AccuracyRecorder(Recorder):
         matrices: That of each test set by name; "" is the name of a single one.
 
     Raises:
-        UsageError: At the first batch, if outputs are no logits or labels no indices.
+        ConfigError: If the class names cannot be read.
+        UsageError: If the shapes of outputs and labels are not as above; at the next log point or
+            the end of the epoch, if labels in any batch are none of the C classes.
     """
 
     def __init__(
         self,
-        target_names: Sequence[str] | str | None = None,
+        target_names: ClassNames | None = None,
         indicator: str = "Acc",
         confusion_matrix: str | os.PathLike[str] = "",
         *,
         topk: Sequence[int] = (),
+        ignore_index: int | None = None,
     ) -> None:
         super().__init__()
         if any(k < 1 for k in topk):
             raise ConfigError(f"AccuracyRecorder: topk={tuple(topk)} must be at least 1 each.")
-        if isinstance(target_names, str):
-            target_names = Path(target_names).read_text(encoding="utf-8").split()
-        self.target_names = [str(name) for name in target_names or ()]
+        names: Iterable[str] = ()
+        if isinstance(target_names, (str, os.PathLike, Mapping)):
+            names = ClassList.read(target_names).names if target_names else ()
+        elif target_names is not None:
+            names = target_names
+        self.target_names = [str(name) for name in names]
         self.indicator = indicator
         self.confusion_matrix = os.fspath(confusion_matrix)
         self.topk = list(dict.fromkeys(topk))
+        self.ignore_index = ignore_index
         self.matrices: dict[str, Tensor] = {}
         self.logger = logging.getLogger(__name__)
         self._monitors: dict[str, Monitor] = {}
@@ -71,7 +84,10 @@ class AccuracyRecorder(Recorder):
 
     def new_tally(self) -> Tally:
         """Return an empty confusion matrix."""
-        return ConfusionTally(self.indicator, self.topk)
+        ignored = self.ignore_index
+        if ignored is None and self.engine is not None:
+            ignored = getattr(self.engine.criterion, "ignore_index", None)
+        return ConfusionTally(self.indicator, self.topk, ignored)
 
     @property
     def matrix(self) -> Tensor | None:
@@ -98,7 +114,7 @@ class AccuracyRecorder(Recorder):
         matrix = self.matrices[name] = tally.matrix.cpu()
         if not self.is_main_process:
             return
-        figure = 100.0 * (accuracy(matrix) or 0.0)
+        figure = float(tally.figures().get(self.indicator, 0.0))  # matrix lacks NaN outputs
         title = f"{name}/{self.indicator}" if name else self.indicator
         table = report(matrix, self.class_names(len(matrix)))
         self.logger.info("%s: %.4f\n%s", title, figure, table, extra={"file_only": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,19 @@ from basetrainer.metric.functional import confusion_counts, topk_hits
 from basetrainer.utils.batches import labels_of, logits_of
 from basetrainer.utils.meters import Copies
 
+logger = logging.getLogger(__name__)
+
 _HELD_BYTES = 1 << 20
 """How many bytes of outputs and labels are held before they are counted; a batch may have more."""
 
 _HELD_BATCHES = 64
 """How many batches are held at most."""
+
+_NUM_FAULTS = 4
+"""Kinds of faults counted: labels beyond the classes, of several classes, no integers; NaN."""
+
+_SEVERAL, _FRACTION = -(2**40), -(2**41)
+"""In the place of labels that have several classes, and that are no whole numbers."""
 
 _MATRIX_CLASSES = 2048
 """Up to how many classes there is a confusion matrix; it then takes 32 MiB."""
@@ -30,15 +39,23 @@ class ConfusionTally(Tally):
     """Hits and, unless there are too many classes, a confusion matrix.
 
     Its cost does not depend on how many samples were seen. Small outputs are copied and held, and
-    counted together; nothing is read on the host before the figures are.
+    counted together; nothing is read on the host before the figures are, not even whether labels
+    are classes: those that are none are counted, and refused when the figures are read.
     """
 
     weighs = False
 
-    def __init__(self, indicator: str, topk: Sequence[int] = ()) -> None:
-        self.counts: Tensor | None = None  # samples, hits, hits among the first k
+    def __init__(
+        self, indicator: str, topk: Sequence[int] = (), ignore_index: int | None = None
+    ) -> None:
+        self.counts: Tensor | None = None  # samples, hits, hits among the first k, four faults
         self.matrix: Tensor | None = None
         self._topk = list(topk)
+        self._ignored = ignore_index if ignore_index is not None and ignore_index >= 0 else None
+        self._num_classes = 0
+        self._largest: Tensor | None = None  # of the labels, for the message
+        self._is_warned = False
+        self._shapes: tuple[Any, Any] | None = None  # of the last batch that was looked at
         self._names = [indicator, *(f"{indicator}_top{k}" for k in topk)]
         self._told: list[int] = []  # the counts when recent() was last called
         self._held: tuple[Copies, Copies] | None = None  # logits, labels
@@ -47,10 +64,12 @@ class ConfusionTally(Tally):
     def add(self, inputs: Any, outputs: Any, losses: Any, count: float | Tensor) -> None:
         """Hold one batch's logits and labels."""
         logits, labels = logits_of(outputs), labels_of(inputs)
-        if self.is_empty:
+        shapes = getattr(logits, "shape", None), getattr(labels, "shape", None)
+        if shapes != self._shapes:
             check_batch(logits, labels, self._topk)
-        if labels.ndim > 1:  # each class's share, as MixUp and CutMix make them
-            labels = labels.argmax(1)
+            self._shapes = shapes
+        if labels.ndim > 1 or labels.is_floating_point():
+            labels = _indices(labels)
         # Copies: nobody else writes to them, and of a view they are its own numbers alone.
         held = self._held
         if held is not None and held[1].suits(labels) and held[0].append(logits):
@@ -83,9 +102,24 @@ class ConfusionTally(Tally):
 
     def _count(self, logits: Tensor, labels: Tensor) -> None:
         """Add the counts of some logits ``(N, C)`` and labels ``(N,)``."""
-        predicted, num_classes = logits.argmax(1), logits.shape[1]
+        highest, predicted = logits.max(1)
+        num_classes = self._num_classes = logits.shape[1]
+        labels = labels.long()
+        faults = [labels == _SEVERAL, labels == _FRACTION]
+        is_counted = labels >= 0
+        if self._ignored is not None:
+            is_counted &= labels != self._ignored
+        is_class = is_counted & (labels < num_classes)
+        is_nan = highest.isnan() & is_class  # it is the highest where there is one
+        faults = [is_counted ^ is_class, *faults, is_nan]
+        largest = torch.where(is_counted, labels, -1).amax() if len(labels) else None
+        if largest is not None:
+            before = self._largest
+            self._largest = largest if before is None else largest.maximum(before.to(labels.device))
+        # What is none of the classes, or has no prediction, is no hit and not in the matrix.
+        labels = torch.where(is_class & ~is_nan, labels, -1)
         hits = [predicted == labels, *topk_hits(logits, labels, self._topk)]
-        counts = torch.stack([one.sum() for one in ((labels >= 0), *hits)])
+        counts = torch.stack([one.sum() for one in (is_class, *hits, *faults)])
         if self.counts is not None:  # those of a checkpoint are on the host
             counts = self.counts.to(counts.device) + counts
         self.counts = counts
@@ -100,7 +134,7 @@ class ConfusionTally(Tally):
         size = max(context.gather(0 if self.matrix is None else len(self.matrix)))
         if self.counts is None:  # a rank that had no batch
             self.counts = torch.zeros(
-                1 + len(self._names), dtype=torch.int64, device=context.device
+                1 + len(self._names) + _NUM_FAULTS, dtype=torch.int64, device=context.device
             )
         self.counts = context.sum(self.counts)
         if size:
@@ -135,14 +169,52 @@ class ConfusionTally(Tally):
     def figures(self) -> Metrics:
         """Return the accuracy in percent."""
         self.settle()
-        return self._shares([0] if self.counts is None else self.counts.tolist())
+        return self._shares(self._read())
 
     def recent(self) -> Metrics:
         """Return the accuracy of the samples since the last call."""
         self.settle()
-        counts = [0] if self.counts is None else self.counts.tolist()
+        counts = self._read()
         told, self._told = self._told or [0] * len(counts), counts
         return self._shares([one - before for one, before in zip(counts, told, strict=True)])
+
+    def _read(self) -> list[int]:
+        """Return the counts, after a look at what was wrong with labels and outputs.
+
+        Raises:
+            UsageError: If there were labels that are none of the classes.
+        """
+        if self.counts is None:
+            return [0]
+        counts: list[int] = self.counts.tolist()
+        beyond, several, fractions, nans = counts[-_NUM_FAULTS:]
+        if beyond:
+            largest = "" if self._largest is None else f", the largest is {int(self._largest)}"
+            raise UsageError(
+                f"AccuracyRecorder: {beyond} labels are not among the {self._num_classes} classes "
+                f"of the outputs, 0 to {self._num_classes - 1}{largest}. Correct the labels or the "
+                f"number of classes; for labels to be left out, give "
+                f"AccuracyRecorder(ignore_index=...)."
+            )
+        if several:
+            raise UsageError(
+                f"AccuracyRecorder counts one class per sample, but {several} samples have labels "
+                f"of several or none (their rows do not sum to 1). Leave it out for data of "
+                f"several labels."
+            )
+        if fractions:
+            raise UsageError(
+                f"AccuracyRecorder needs class indices as labels, but {fractions} of them are no "
+                f"whole numbers. Leave it out for regression."
+            )
+        if nans and not self._is_warned:
+            self._is_warned = True
+            logger.warning(
+                "%s: the outputs for %d samples are NaN; each counts as a miss.",
+                self._names[0],
+                nans,
+            )
+        return counts
 
     def _shares(self, counts: Sequence[int]) -> Metrics:
         total, *hits = counts
@@ -150,21 +222,44 @@ class ConfusionTally(Tally):
         return dict(zip(self._names, shares, strict=False))
 
 
+def _indices(labels: Tensor) -> Tensor:
+    """Return class indices ``(N,)`` for shares ``(N, C)``, a column ``(N, 1)``, or floats.
+
+    What is no class becomes a negative number that says why.
+    """
+    if labels.ndim > 1 and labels.shape[1] > 1:  # as MixUp and CutMix make them
+        is_share = (labels.sum(1) - 1).abs() < 1e-2  # half precision included
+        return torch.where(is_share, labels.to(_comparable(labels)).argmax(1), _SEVERAL)
+    labels = labels.flatten()
+    if not labels.is_floating_point():
+        return labels
+    is_whole = (labels == labels.floor()) & labels.isfinite()
+    return torch.where(is_whole, labels.long(), _FRACTION)
+
+
+def _comparable(labels: Tensor) -> torch.dtype:
+    """Return a dtype that has ``argmax``."""
+    return torch.uint8 if labels.dtype is torch.bool else labels.dtype
+
+
 def check_batch(logits: Any, labels: Any, topk: Sequence[int]) -> None:
-    """Say what is wrong with the first batch."""
+    """Refuse outputs and labels of other shapes than those that can be counted."""
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UsageError(
             f"AccuracyRecorder needs logits of shape (samples, classes) as outputs of run_step, "
             f"but got {shape}."
         )
-    are_shares = isinstance(labels, Tensor) and labels.shape == logits.shape
-    if are_shares and not ((labels.sum(1) - 1).abs() < 1e-2).all():  # half precision included
+    if logits.shape[1] < 2:
         raise UsageError(
-            "AccuracyRecorder counts one class per sample, but these labels have several or none "
-            "(their rows do not sum to 1). Leave it out for data of several labels."
+            f"AccuracyRecorder needs an output for each class, but got {tuple(logits.shape)}. For "
+            f"two classes with one output between them return torch.cat([-logits, logits], dim=1) "
+            f"from run_step, or write a callback of your own."
         )
-    if not isinstance(labels, Tensor) or not (are_shares or labels.shape == logits.shape[:1]):
+    fits = isinstance(labels, Tensor) and (
+        labels.shape in (logits.shape, logits.shape[:1], (len(logits), 1))
+    )
+    if not fits:
         shape = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise UsageError(
             f"AccuracyRecorder needs one class index per sample, shape ({len(logits)},), as "

@@ -85,6 +85,8 @@ def finetune(model: nn.Module, state_or_path: StateOrPath) -> FinetuneReport:
         )
     source = "the given state" if given else os.fspath(state_or_path)  # type: ignore[arg-type]
     state = plain_state(state_or_path) if given else read_state(source)  # type: ignore[arg-type]
+    for name in [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        del state[name]  # of get_extra_state, which is of the run that wrote it
     model = apply_structure(unwrap(model), structure_in(state))
     own = model.state_dict()
     state = named_like(own, state)
@@ -161,7 +163,7 @@ def plain_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
     tensors = {
         name: value
         for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
+        if isinstance(name, str) and (isinstance(value, Tensor) or name.endswith("_extra_state"))
     }
     skip = 0
     for prefix in _WRAPPERS:

@@ -84,7 +84,7 @@ def get_optimizer(
         )
     factory = lookup("optimizer", optim_type, OPTIMIZERS)
     for name, rate in (("lr", lr), ("backbone_lr", backbone_lr)):
-        if rate is not None:
+        if rate is not None or name == "lr":
             _check(name, rate, "0 or more", rate_ok=lambda value: value >= 0)
     _check(
         "layer_decay", layer_decay, "above 0 and at most 1", rate_ok=lambda value: 0 < value <= 1

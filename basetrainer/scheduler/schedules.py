@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -16,6 +17,8 @@ from typing import TypeAlias
 from basetrainer.config.values import as_float, as_int
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks
+
+logger = logging.getLogger(__name__)
 
 Schedule: TypeAlias = Callable[[float], float]
 """From the time in epochs to a factor of the learning rate."""
@@ -191,10 +194,21 @@ def warmed_up(schedule: Schedule, num_epochs: float, start: float = WARM_UP_STAR
 def lowest(lr_min: float, lr_init: float) -> float:
     """Return the learning rate ``lr_min`` as a factor of ``lr_init``, and never above 1.
 
+    Where it does not leave the learning rate room to fall, a warning says so.
+
     Raises:
         ConfigError: If ``lr_min`` is no number, or negative.
     """
-    return min(1.0, as_float("lr_min", lr_min, minimum=0.0) / lr_init)
+    lr_min = as_float("lr_min", lr_min, minimum=0.0)
+    if lr_min >= lr_init:
+        logger.warning(
+            "scheduler: lr_min=%g is not below the learning rate %g, which therefore never falls. "
+            "Give a smaller lr_min, such as lr_min=%g.",
+            lr_min,
+            lr_init,
+            lr_init / 100,
+        )
+    return min(1.0, lr_min / lr_init)
 
 
 def _progress(t: float, num_epochs: float) -> float:

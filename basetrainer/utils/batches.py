@@ -7,10 +7,31 @@ from typing import Any
 
 from torch import Tensor
 
+from basetrainer.errors import UsageError
+
 
 def labels_of(inputs: Any) -> Any:
-    """Return the labels of a batch: its entry ``label`` if it is a dict, else its second part."""
-    return inputs["label"] if isinstance(inputs, Mapping) else inputs[1]
+    """Return the labels of a batch: its entry ``label`` if it is a dict, else its second part.
+
+    Raises:
+        UsageError: If it has none there.
+    """
+    if isinstance(inputs, Mapping):
+        if "label" in inputs:
+            return inputs["label"]
+        found = f"a dict with the keys {', '.join(map(str, inputs))}"
+    elif isinstance(inputs, (list, tuple)):
+        if len(inputs) > 1:
+            return inputs[1]
+        found = f"a {type(inputs).__name__} of length {len(inputs)}"
+    elif not isinstance(inputs, Tensor) and hasattr(inputs, "label"):
+        return inputs.label
+    else:
+        found = f"a {type(inputs).__name__}"
+    raise UsageError(
+        f"No labels: the batch is {found}. They are expected under 'label' of a dict, or as the "
+        f"second part of a list or tuple."
+    )
 
 
 def input_of(inputs: Any) -> Any:

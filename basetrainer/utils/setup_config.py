@@ -11,6 +11,7 @@ from basetrainer.config.parser import (
 )
 from basetrainer.config.settings import (
     Config,
+    blaming,
     dict2easy,
     easy2dict,
     get,
@@ -20,6 +21,7 @@ from basetrainer.config.settings import (
 
 __all__ = [
     "Config",
+    "blaming",
     "create_workspace",
     "dict2easy",
     "easy2dict",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basetrainer.errors import ConfigError
+from basetrainer.utils.batch_size import batch_size
+from basetrainer.utils.nested import map_tensors, mover_to, tensor_to
+
 if TYPE_CHECKING:
     from basetrainer.models.summary import ModelSummary
+
+__all__ = [
+    "batch_size",
+    "deterministic_algorithms",
+    "evaluation_mode",
+    "freeze_net_layers",
+    "get_module_state_dict",
+    "load_pretrained_model",
+    "load_state_dict",
+    "map_tensors",
+    "move_to_device",
+    "nni_summary_model",
+    "print_model",
+    "rename_module",
+    "set_env_random_seed",
+    "summary_model",
+    "tensor_to",
+    "torchinfo_summary",
+    "unwrap_state",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -58,64 +82,19 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def batch_size(inputs: Any) -> int:
-    """Return the number of samples of a batch.
-
-    It is the length of the first tensor found in it, or of the first list in a tuple (images of
-    several sizes); 1 where there is neither.
-    """
-    if isinstance(inputs, Tensor):
-        return len(inputs) if inputs.ndim else 1
-    if isinstance(inputs, (list, tuple)) and inputs:
-        first = inputs[0]
-        if isinstance(first, Tensor) and first.ndim:
-            return first.shape[0]  # a third of the time of len()
-        if isinstance(first, (int, float, str, Tensor)):
-            return len(inputs)  # a column of numbers
-        return len(first) if isinstance(first, (list, tuple)) else batch_size(first)
-    if isinstance(inputs, Mapping):
-        for value in inputs.values():
-            if (isinstance(value, Tensor) and value.ndim) or isinstance(value, (list, tuple)):
-                return len(value)
-    return 1
-
-
 def move_to_device(inputs: Any, device: torch.device | str, *, channels_last: bool = False) -> Any:
-    """Return the batch with its tensors on ``device``; lists, tuples and dicts keep their type.
+    """Return the batch with its tensors on ``device``; every container keeps its type.
+
+    Objects with a ``to()`` of their own (``PackedSequence``, graph batches) are asked to move;
+    lists, tuples, mappings, dataclasses and attrs classes are descended into.
 
     Args:
-        inputs: Tensors, or lists, tuples, named tuples and dicts of them; the rest stays as it is.
+        inputs: A batch of any kind; what holds no tensors stays as it is.
         device: Where to.
         channels_last: Whether 4-d tensors of images get that memory format.
     """
-    return map_tensors(inputs, partial(tensor_to, device=device, channels_last=channels_last))
-
-
-def tensor_to(tensor: Tensor, device: torch.device | str, *, channels_last: bool = False) -> Tensor:
-    """Return the tensor on ``device``, without waiting for it; see :func:`move_to_device`."""
-    if channels_last and tensor.ndim == 4:
-        return tensor.to(device, non_blocking=True, memory_format=torch.channels_last)
-    return tensor.to(device, non_blocking=True)
-
-
-def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return the batch with each tensor changed; lists, tuples and dicts keep their type.
-
-    Args:
-        batch: Tensors, or lists, tuples, named tuples and dicts of them; the rest stays as it is.
-        change: What to do with a tensor.
-    """
-    if isinstance(batch, Tensor):
-        return change(batch)
-    if isinstance(batch, Mapping):
-        mapped = {key: map_tensors(value, change) for key, value in batch.items()}
-        return mapped if type(batch) is dict else type(batch)(mapped)  # type: ignore[call-arg]
-    if isinstance(batch, (list, tuple)):
-        items = [map_tensors(item, change) for item in batch]
-        if hasattr(batch, "_fields"):
-            return type(batch)(*items)
-        return items if type(batch) is list else type(batch)(items)
-    return batch
+    change = partial(tensor_to, device=device, channels_last=channels_last)
+    return map_tensors(inputs, change, mover_to(device))
 
 
 def load_state_dict(
@@ -170,16 +149,26 @@ def load_pretrained_model(
 
 
 def rename_module(state_dict: Mapping[str, Any], name_map: Mapping[str, str]) -> dict[str, Any]:
-    """Return the state dict with the first matching prefix of each key replaced.
+    """Return the state dict with names replaced, wherever in a key they stand.
 
     Args:
         state_dict: Keys and tensors.
-        name_map: Old prefix to new one.
+        name_map: Old name to new one, replaced one after the other in this order.
+
+    Raises:
+        ConfigError: If two keys become the same.
     """
-    renamed = {}
+    renamed: dict[str, Any] = {}
     for key, value in state_dict.items():
-        old = next((one for one in name_map if key.startswith(one)), None)
-        renamed[key if old is None else name_map[old] + key[len(old) :]] = value
+        new = key
+        for old, name in name_map.items():
+            new = new.replace(old, name) if old else new
+        if new in renamed:
+            raise ConfigError(
+                f"rename_module: {dict(name_map)} gives two entries the name {new!r}, one of them "
+                f"{key!r}. Write more of the old name."
+            )
+        renamed[new] = value
     return renamed
 
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basetrainer._names import misspelling
+from basetrainer._names import nearest_key
 from basetrainer.config.keys import all_keys, check_key, check_keys, warn_of_misspellings
 from basetrainer.config.values import as_bool, as_choice, as_float, as_int
 from basetrainer.errors import ConfigError
@@ -237,7 +237,7 @@ def test_a_whole_number_is_the_same_in_any_writing(value):
     ],
 )
 def test_a_slip_is_told(slip, meant):
-    assert misspelling(slip, all_keys()) == meant
+    assert nearest_key(slip, all_keys()) == meant
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,12 @@ def test_a_slip_is_told(slip, meant):
     ],
 )
 def test_another_word_is_no_slip(word):
-    assert misspelling(word, all_keys()) is None
+    assert nearest_key(word, all_keys()) is None
 
 
 def test_short_words_that_are_both_words_are_not_taken_for_slips():
-    assert misspelling("mode", {"model"}) is None
-    assert misspelling("models", {"modes"}) == "modes"  # long enough for one letter
+    assert nearest_key("mode", {"model"}) is None
+    assert nearest_key("models", {"modes"}) == "modes"  # long enough for one letter
 
 
 def test_a_misspelt_key_gets_one_line_that_names_its_place(caplog):

@@ -14,7 +14,6 @@ from basetrainer.data.order import DealtOrder, TrainOrder, epoch_order, mix
 from basetrainer.data.resume import set_epoch
 from basetrainer.datasets.balance import balanced_order, sample_weights
 from basetrainer.errors import ConfigError
-from basetrainer.utils.torch_tools import batch_size
 from tests.tiny import tiny_data
 
 SIZES = {
@@ -196,24 +195,6 @@ def test_look_ahead_knows_the_last_item(items):
     found = list(look_ahead(items))
     assert [item for item, _ in found] == items
     assert [is_last for _, is_last in found] == [False] * (len(items) - 1) + [True] * bool(items)
-
-
-@pytest.mark.parametrize(
-    ("inputs", "size"),
-    [
-        (torch.ones(4, 2), 4),
-        ((torch.ones(4, 2), torch.ones(4)), 4),
-        ([torch.ones(3), "x"], 3),
-        (([torch.ones(1, 2), torch.ones(2, 2)], ["a", "b"]), 2),
-        ({"name": "x", "image": torch.ones(5, 1)}, 5),
-        ({"nested": {"image": torch.ones(5)}}, 1),
-        (({"image": torch.ones(6, 1)}, 1), 6),
-        (torch.tensor(1.0), 1),
-        (3, 1),
-    ],
-)
-def test_the_size_of_a_batch_is_found(inputs, size):
-    assert batch_size(inputs) == size
 
 
 def test_collation_stacks_what_can_be_stacked_by_key_and_by_position():

@@ -113,3 +113,22 @@ def test_image_names_are_told_by_their_ending_in_any_case():
     assert is_image_name("x.webp")
     assert not is_image_name("jpg")
     assert not is_image_name("notes.txt")
+
+
+@pytest.mark.parametrize("value", [200, 100_000])
+def test_images_of_32_bit_integers_are_refused(tmp_path, value):
+    from PIL import Image
+
+    file = tmp_path / "a.tif"
+    Image.fromarray(np.full((4, 4), value, np.int32)).save(file)
+    with pytest.raises(DataError, match="32-bit integers of unknown range"):
+        read_tensor(str(file))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_images_of_16_bits_are_read_by_their_high_byte(tmp_path, ending):
+    from PIL import Image
+
+    file = tmp_path / f"a.{ending}"
+    Image.fromarray(np.full((4, 4), 0x4321, np.uint16)).save(file)
+    assert read_tensor(str(file)).unique().tolist() == [0x43]

@@ -97,3 +97,16 @@ def test_a_folder_of_splits_is_told(tmp_path, caplog):
     list_folder(tmp_path / "data")
     train = tmp_path / "data" / "train"
     assert f"its class folders are called train, val. Was {train} meant?" in caplog.text
+
+
+def test_images_in_formats_that_are_not_read_are_counted_in_one_warning(tmp_path, caplog):
+    write_image_folder(tmp_path, num_images=4, num_classes=2)
+    first, second = sorted(path for path in tmp_path.iterdir() if path.is_dir())
+    for name in ("1.HEIC", "2.heic", "3.jp2", "notes.txt", "boxes.json"):
+        (first / name).write_bytes(b"x")
+    (second / "deep").mkdir()
+    (second / "deep" / "4.heic").write_bytes(b"x")
+    assert len(ImageFolder(tmp_path)) == 4
+    (line,) = [one for one in caplog.messages if "left out" in one]
+    assert "4 images are left out" in line
+    assert "3 .heic, 1 .jp2" in line

@@ -128,3 +128,19 @@ def test_a_callback_that_never_calls_super_init_works():
     trainer.run()
     assert old.seen == 3
     assert old.engine is trainer
+
+
+def test_a_misspelt_builder_is_said_when_the_class_is_created():
+    from basetrainer import EngineTrainer
+
+    with pytest.warns(UserWarning, match="build_optimiser is never called; did you mean build_opt"):
+
+        class Misspelt(EngineTrainer):
+            def build_optimiser(self, cfg: Any, **kwargs: Any) -> None: ...
+
+    class Own(EngineTrainer):  # both: the other one is a helper
+        def build_model(self, cfg: Any, **kwargs: Any) -> None: ...
+        def build_models(self) -> None: ...
+
+    class Deeper(Own):
+        def build_models(self) -> None: ...

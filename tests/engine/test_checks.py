@@ -132,3 +132,22 @@ def test_samples_of_different_shapes_are_explained():
     with pytest.raises(RuntimeError, match="equal size") as caught:
         TinyTrainer(QUIET, data=data).run()
     assert "The samples of one batch have different shapes." in caught.value.__notes__[1]
+
+
+def test_a_misspelt_key_of_a_file_gets_one_warning(tmp_path, caplog):
+    file = tmp_path / "config.yaml"
+    file.write_text("num_epoch: 3\naccum_steps: 2\nprogress: false\n")
+    TinyTrainer(setup_config.parser_config_file({}, file))
+    assert [line.split(" (")[0] for line in caplog.messages if "num_epoch" in line] == ["num_epoch"]
+    assert caplog.text.count("Did you mean 'accumulate_steps'") == 1
+
+
+def test_a_scheduler_of_torch_among_the_callbacks_is_refused_with_what_to_do():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    given: Any
+    for given in (
+        torch.optim.lr_scheduler.StepLR(optimizer, 3),
+        torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
+    ):
+        with pytest.raises(ConfigError, match=r"torch's .* Take basetrainer.get_scheduler"):
+            TinyTrainer(QUIET, [given])

@@ -164,3 +164,34 @@ def test_two_processes_try_the_run_in_one_folder_and_a_problem_ends_both(capfd):
     with pytest.raises(SystemExit):
         launch(rehearse, 2, args=({**cfg, "num_classes": 2},), start_method="fork")
     assert "out of bounds" in capfd.readouterr().err
+
+
+class Normed(TinyTrainer):
+    """Batches of 4, and BatchNorm, which wants two samples at least."""
+
+    num_samples = 13
+    drop_last = False
+
+    def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        points, labels = torch.randn(self.num_samples, 3), torch.zeros(self.num_samples).long()
+        data = torch.utils.data.TensorDataset(points, labels)
+        return self.build_dataloader(data, 4, 0, drop_last=self.drop_last)
+
+    def build_model(self, cfg: Any, **kwargs: Any) -> Any:
+        layers = torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3)
+        return self.build_model_parallel(torch.nn.Sequential(*layers))
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "drop_last", "is_told"),
+    [(13, False, True), (13, True, False), (14, False, False), (12, False, False)],
+)
+def test_a_last_batch_that_the_network_cannot_take_is_found(num_samples, drop_last, is_told):
+    class Case(Normed):
+        pass
+
+    Case.num_samples, Case.drop_last = num_samples, drop_last
+    report = dry_run(lambda cfg: Case(cfg, tests=False), {"progress": False})
+    found = [one for one in report.problems if "last batch of an epoch, 1 sample" in one]
+    assert len(found) == is_told
+    assert all("drop_last=True" in one for one in found)

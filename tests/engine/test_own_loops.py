@@ -282,7 +282,7 @@ def test_nan_is_found_at_a_log_point_of_a_loop_of_ones_own():
             outputs, loss = super().run_step(inputs)
             return outputs, loss * (float("nan") if self.position.step == 1 else 1.0)
 
-    with pytest.raises(ArithmeticError, match="at epoch 0, step 1"):
+    with pytest.raises(ArithmeticError, match="at epoch 1, step 1"):
         Spoilt({**QUIET, "log_freq": 2}).run()
 
 

@@ -265,3 +265,18 @@ def test_a_transform_of_the_users_own_is_not_guessed_but_can_be_given(trained):
     loaded = bt.load_model(run, device="cpu", transform=transforms.Compose(own))
     (one,) = loaded.predict([images.samples[0][0]])
     assert one.classes[0] in loaded.class_names
+
+
+def test_predict_goes_past_a_broken_image_names_it_and_ends_with_1(trained, tmp_path, capsys):
+    run, figures = trained
+    folder = tmp_path / "some"
+    folder.mkdir()
+    good = next(Path(figures["images"], "3").iterdir())
+    for name in ("a", "c"):
+        (folder / f"{name}{good.suffix}").write_bytes(good.read_bytes())
+    (folder / "b.png").write_bytes(b"no image")
+    assert main(["predict", str(run), str(folder), "--json"]) == 1
+    said = capsys.readouterr()
+    assert [Path(one["path"]).stem for one in json.loads(said.out)] == ["a", "c"]
+    assert "b.png" in said.err
+    assert main(["predict", str(run), str(folder / "b.png"), "--picture", "p.png"]) == 1

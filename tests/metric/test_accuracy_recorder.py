@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -293,3 +294,136 @@ def test_batches_of_changing_sizes_are_counted_in_full():
         tally.is_empty = False
     assert tally.figures()
     assert int(tally.matrix.sum()) == sum(sizes)
+
+
+POINTS = torch.eye(3).repeat(4, 1)
+"""A linear layer of ones on the diagonal takes sample i for class i % 3."""
+
+
+class Labelled(TinyTrainer):
+    """Outputs that are the points themselves, in batches of 3, with labels of one's own."""
+
+    labels: Any
+    outputs: Any = staticmethod(lambda points: points)
+
+    def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        return list(zip(POINTS.split(3), self.labels.split(3), strict=True))
+
+    def build_test_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        return self.build_train_loader(cfg)
+
+    def run_step(self, inputs: Any) -> Any:
+        loss = self.model(inputs[0]).square().mean()
+        return type(self).outputs(inputs[0]), loss
+
+
+def accuracy_of(labels: Any, outputs: Any = None, **options: Any) -> float:
+    parts = {"labels": labels} | ({"outputs": staticmethod(outputs)} if outputs else {})
+    trainer = type("Own", (Labelled,), parts)(QUIET, [AccuracyRecorder(**options)])
+    logs = trainer.run()
+    assert logs["train"]["Acc"] == pytest.approx(logs["test"]["Acc"])
+    return float(logs["test"]["Acc"])
+
+
+RIGHT = torch.arange(12) % 3
+ONE_WRONG = torch.where(torch.arange(12) == 10, 0, RIGHT)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: labels,
+        lambda labels: labels.int(),
+        lambda labels: labels.to(torch.uint8),
+        lambda labels: labels[:, None],
+        lambda labels: labels.float(),
+        lambda labels: labels.half()[:, None],
+        lambda labels: torch.eye(3)[labels],
+        lambda labels: torch.eye(3)[labels].bool(),
+        lambda labels: 0.8 * torch.eye(3)[labels] + 0.2 / 3,
+    ],
+)
+def test_labels_of_every_form_are_counted(change):
+    assert accuracy_of(change(ONE_WRONG)) == pytest.approx(100 * 11 / 12)
+
+
+def test_bool_labels_are_two_classes():
+    labels = RIGHT == 1  # outputs 0 and 1 of each sample: class 1 where the point is the second
+    assert accuracy_of(labels, lambda points: points[:, :2]) == 100.0
+
+
+def test_negative_labels_and_ignore_index_do_not_count():
+    labels = torch.where(torch.arange(12) > 7, -100, ONE_WRONG)
+    assert accuracy_of(labels) == 100.0
+    labels = torch.where(torch.arange(12) > 7, 255, ONE_WRONG)
+    assert accuracy_of(labels, ignore_index=255) == 100.0
+
+    class Ignoring(Labelled):
+        def build_criterion(self, cfg: Any, **kwargs: Any) -> Any:
+            return torch.nn.CrossEntropyLoss(ignore_index=255)
+
+    Ignoring.labels = labels
+    assert Ignoring(QUIET, [AccuracyRecorder()]).run()["test"]["Acc"] == 100.0
+
+
+LATE = torch.arange(12) > 8
+"""Samples of the last batch."""
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (torch.where(LATE, 255, RIGHT), r"3 labels are not among the 3 classes.*largest is 255"),
+        (torch.where(LATE, 0.5, RIGHT.float()), "3 of them are no whole numbers"),
+        (torch.where(LATE, torch.nan, RIGHT.float()), "no whole numbers"),
+        (torch.where(LATE[:, None], 1.0, torch.eye(3)[RIGHT]), "3 samples have labels of several"),
+        (torch.where(LATE[:, None], 0, torch.eye(3)[RIGHT].long()), "several or none"),
+    ],
+)
+def test_odd_labels_in_any_batch_are_refused_instead_of_counted(labels, said):
+    with pytest.raises(UsageError, match=said):
+        accuracy_of(labels)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (lambda points: points[:, :1], "an output for each class"),
+        (lambda points: points[:, 0], "logits of shape"),
+        (lambda points: points[:, :, None, None], "logits of shape"),
+    ],
+)
+def test_outputs_without_a_column_for_each_class_are_refused(outputs, said):
+    with pytest.raises(UsageError, match=said):
+        accuracy_of(RIGHT, outputs)
+
+
+def test_outputs_with_nan_are_misses_and_said_once(caplog):
+    def spoilt(points: torch.Tensor) -> torch.Tensor:
+        return torch.where(points[:, :1] > 0, torch.nan, points)  # class 0, in each batch
+
+    with caplog.at_level(logging.WARNING, logger="basetrainer"):
+        assert accuracy_of(RIGHT, spoilt) == pytest.approx(100 * 8 / 12)
+    assert "NaN; each counts as a miss" in caplog.text
+
+
+def test_a_shape_that_changes_within_an_epoch_is_refused_in_words():
+    class Changing(Labelled):
+        def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+            return [(POINTS[:3], RIGHT[:3]), (POINTS[3:6], RIGHT[:2])]
+
+        def loss_count(self, inputs: Any, outputs: Any, losses: Any) -> float:
+            return 3
+
+    with pytest.raises(UsageError, match=r"one class index per sample, shape \(3,\)"):
+        Changing(QUIET, [AccuracyRecorder()]).run()
+
+
+@pytest.mark.parametrize("as_type", [str, Path])
+def test_a_file_of_class_names_has_one_a_line(tmp_path, as_type):
+    file = tmp_path / "classes.txt"
+    file.write_text("\ufefftraffic light\n\n stop sign \ncar\n", encoding="utf-8")
+    names = AccuracyRecorder(as_type(file)).target_names
+    assert names == ["traffic light", "stop sign", "car"]
+    with pytest.raises(ConfigError, match="no such file"):
+        AccuracyRecorder(as_type(tmp_path / "none.txt"))

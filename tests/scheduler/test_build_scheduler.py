@@ -118,3 +118,10 @@ def test_one_cycle_rises_for_the_epochs_of_warm_up() -> None:
 def test_one_cycle_refuses_two_lengths_of_its_rise() -> None:
     with pytest.raises(ConfigError, match=r"num_warn_up=2 and pct_start=0.3.*only one"):
         made("one_cycle", num_warn_up=2, pct_start=0.3)
+
+
+@pytest.mark.parametrize(("lr", "is_said"), [(5e-6, True), (1e-5, True), (0.1, False)])
+def test_a_floor_that_is_not_below_the_learning_rate_is_warned_of(caplog, lr, is_said):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=lr)
+    get_scheduler("cosine", optimizer, lr, 3, 10)
+    assert ("is not below the learning rate" in caplog.text) is is_said

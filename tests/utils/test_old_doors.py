@@ -84,3 +84,12 @@ def test_a_printed_model_is_a_line_of_the_log_for_each_tensor(caplog, capsys):
     assert caplog.messages[:2] == ["0.weight (4, 3, 1, 1)", "0.bias (4,)"]
     assert caplog.messages[-1] == "1.num_batches_tracked ()"
     assert capsys.readouterr().out == ""
+
+
+def test_rename_module_replaces_a_name_wherever_it_stands():
+    state = {"module.backbone.conv.weight": 1, "neck.backbone.bias": 2, "head.weight": 3}
+    renamed = torch_tools.rename_module(state, {"backbone": "body", "module.": ""})
+    assert renamed == {"body.conv.weight": 1, "neck.body.bias": 2, "head.weight": 3}
+    assert list(renamed) == ["body.conv.weight", "neck.body.bias", "head.weight"]
+    with pytest.raises(ConfigError, match=r"gives two entries the name 'x\.w'"):
+        torch_tools.rename_module({"a.w": 1, "b.w": 2}, {"a": "x", "b": "x"})

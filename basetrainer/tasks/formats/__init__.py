@@ -1,0 +1,1 @@
+"""Reading and writing annotated images, one format a file."""
