@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import logging
 from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -160,7 +160,7 @@ def declares_keys(cls: type[T]) -> type[T]:
 def all_keys() -> Mapping[str, Key]:
     """Return every declared key by name, those of this package and those of others so far."""
     for module in _DECLARING:
-        importlib.import_module(module)
+        import_module(module)
     return MappingProxyType(_keys)
 
 
