@@ -26,9 +26,6 @@ _DECLARING = (
 )
 """The modules of this package that declare keys, by name: a program need not import them."""
 
-_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp", "accum_steps": "accumulate_steps"}
-"""What other libraries call a key."""
-
 _NOTES = frozenset(
     [
         "moder_dir",
@@ -220,7 +217,10 @@ def check_keys(cfg: MutableMapping[str, Any], origins: Mapping[str, str]) -> Non
 
 
 def warn_of_misspellings(
-    names: Collection[Any], cfg: Mapping[str, Any], origins: Mapping[str, str]
+    names: Collection[Any],
+    cfg: Mapping[str, Any],
+    origins: Mapping[str, str],
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Log one warning for each key that nobody declares but that looks like one that is not given.
 
@@ -229,12 +229,13 @@ def warn_of_misspellings(
         cfg: The config, which may have more.
         origins: Where each key of it comes from, for the message; may lack keys. One whose value
             is a default is not given.
+        elsewhere: By names that other libraries have for a key, what it is called here.
     """
     known = all_keys()
     for name in names:
         if not isinstance(name, str) or name in known:
             continue
-        meant = _ELSEWHERE.get(name) or nearest_key(name, known)
+        meant = elsewhere.get(name) or nearest_key(name, known)
         if meant and (meant not in cfg or origins.get(meant) == "default"):
             place = f" ({origins[name]})" if origins.get(name) else ""
             logger.warning(

@@ -82,9 +82,10 @@ def _configure(arguments: Arguments, cfg_updata: bool) -> Config:
         for key, action in arguments.actions.items():
             if origins.get(key) == file.origin(key):
                 check_choices(key, values[key], action, origins[key])
+        own = [key for key in file.values if key not in arguments.values]
+        warn_of_misspellings(own, values, origins)
     else:
         values["config_file"] = _write_arguments(values)
-    warn_of_misspellings(values, values, origins)
     cfg = with_origins(values, origins)
     _log_values(cfg, logging.DEBUG)
     return cfg

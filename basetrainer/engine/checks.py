@@ -23,16 +23,21 @@ from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp", "accum_steps": "accumulate_steps"}
+"""What other libraries call a key of the engine."""
+
 _READ_ONCE = (zip, map, filter, enumerate)
 
 
 def warn_of_misspelt_keys(cfg: Any) -> None:
     """Log a warning for each key that looks like one which is not given.
 
-    Keys whose origin is known have been looked at by the parser.
+    Keys of a file have been looked at by the parser, except for names of other libraries.
     """
     given = as_mapping(cfg)
-    warn_of_misspellings([key for key in given if not origin_of(cfg, key)], given, {})
+    no_file = ("", "default", "command line")
+    names = [key for key in given if key in _ELSEWHERE or origin_of(cfg, key) in no_file]
+    warn_of_misspellings(names, given, {}, _ELSEWHERE)
 
 
 def check_begun(trainer: object) -> None:

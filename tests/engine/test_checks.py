@@ -33,6 +33,17 @@ def test_a_misspelt_key_is_told_with_the_right_one(caplog, key, meant):
     assert message.startswith(f"{key}: this key is not known. Did you mean {meant}?")
 
 
+def test_a_programs_own_argument_is_judged_by_what_reaches_the_trainer(caplog, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["program", "--epochs", "3"])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=1)
+    cfg = setup_config.parser_config(parser)
+    TinyTrainer({**QUIET, **cfg, "num_epochs": cfg.epochs})
+    assert "Did you mean" not in caplog.text
+    TinyTrainer(cfg)
+    assert "epochs: this key is not known. Did you mean num_epochs?" in caplog.text
+
+
 def test_what_the_parser_has_warned_of_is_not_warned_of_again(caplog, monkeypatch):
     Path("my.yaml").write_text("num_epoch: 3\nprogress: false\n")
     monkeypatch.setattr("sys.argv", ["program"])
