@@ -252,15 +252,15 @@ def decides_run(name: str) -> bool:
     Every key does, a program's own too, unless it is declared not to, or its name says that it is
     a path or a note.
     """
-    declared = all_keys().get(name)
-    if declared is not None:
-        return declared.decides is True
-    return name not in _NOTES and not name.endswith(_PLACES)
+    return _decides(name) is True
 
 
 def is_told(name: str) -> bool:
     """Whether another value of a key is warned of, but the run may be resumed."""
-    declared = all_keys().get(name)
-    if declared is not None:
-        return declared.decides == "warn"
-    return name not in _NOTES and name.endswith(_PLACES)
+    return _decides(name) == "warn"
+
+
+def _decides(name: str) -> bool | Literal["warn"]:
+    if declared := all_keys().get(name):
+        return declared.decides
+    return "warn" if name.endswith(_PLACES) and name not in _NOTES else name not in _NOTES
