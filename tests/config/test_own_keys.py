@@ -12,6 +12,7 @@ import pytest
 import basetrainer as bt
 from basetrainer.config import checks
 from basetrainer.config.keys import all_keys, check_key, decides_run, is_told
+from basetrainer.config.values import as_int
 from basetrainer.errors import ConfigError
 from tests.fixtures.own_keys import MirrorKeys
 from tests.tiny import TinyTrainer
@@ -72,14 +73,14 @@ def test_a_name_belongs_to_one_class():
         assert all_keys()["only_here"].default == again
 
 
-def declaration(name: str, default: int = 1) -> type[Any]:
+def declaration(name: str, default: int = 1, check: checks.Check = checks.COUNT) -> type[Any]:
     """Return a class that declares one key."""
 
     class Declared:
         pass
 
     Declared.__annotations__ = {name: int}
-    setattr(Declared, name, bt.key(default, checks.COUNT, "A number."))
+    setattr(Declared, name, bt.key(default, check, "A number.", "4"))
     return dataclass(frozen=True)(Declared)
 
 
@@ -126,16 +127,12 @@ def test_every_key_decides_unless_it_is_known_not_to(name, decides, is_warned_of
 
 def test_a_check_of_ones_own_is_a_check():
     def even(name, value, origin, *, example):
-        number = check_key("num_classes", value, origin)
+        number = as_int(name, value, origin, minimum=0)
         if number % 2:
             raise ConfigError(f"{name}: {value} is odd. Write e.g. {name}: {example}")
         return number
 
-    declared = declaration("even_number")
-    declared.__dataclass_fields__["even_number"].metadata = {  # type: ignore[attr-defined]
-        "key": bt.key(2, checks.Check("even number", even), "A number.", "4").metadata["key"]  # type: ignore[attr-defined]
-    }
-    bt.declares_keys(declared)
+    bt.declares_keys(declaration("even_number", 2, checks.Check("even number", even)))
     assert check_key("even_number", "4") == 4
     with pytest.raises(ConfigError, match=r"3 is odd\. Write e.g. even_number: 4"):
         check_key("even_number", 3)
