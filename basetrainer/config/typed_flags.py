@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from basetrainer.config.keys import all_keys
-from basetrainer.config.values import as_bool, as_choice, refusal
+from basetrainer.config.values import as_bool, not_a_choice, refusal
 from basetrainer.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -185,4 +185,4 @@ def check_choices(key: str, value: Any, action: argparse.Action, origin: str) ->
         return
     for item in value if isinstance(value, list) else [value]:
         if item not in action.choices:
-            as_choice(key, item, origin, [str(choice) for choice in action.choices])
+            raise not_a_choice(key, item, origin, action.choices)

@@ -7,7 +7,7 @@ import numbers
 import operator
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -175,8 +175,14 @@ def as_choice(name: str, value: object, origin: str, choices: Sequence[_Choice])
     for choice in choices:
         if isinstance(value, str) and value.strip().lower() == choice.lower():
             return choice
-    fix = f"{did_you_mean(str(value), choices)} Choose one of {', '.join(choices)}.".lstrip()
-    raise refusal(name, value, "is not a choice", origin, fix)
+    raise not_a_choice(name, value, origin, choices)
+
+
+def not_a_choice(name: str, value: object, origin: str, choices: Iterable[object]) -> ConfigError:
+    """Return the error that names the choices, and the nearest of them."""
+    known = [str(choice) for choice in choices]
+    fix = f"{did_you_mean(str(value), known)} Choose one of {', '.join(known)}.".lstrip()
+    return refusal(name, value, "is not a choice", origin, fix)
 
 
 def as_text(name: str, value: object, origin: str = "", *, example: str | None = None) -> str:
