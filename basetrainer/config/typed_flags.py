@@ -41,7 +41,7 @@ def from_parser(parser: argparse.ArgumentParser) -> Arguments:
         SystemExit: As ``parser.parse_args()``, for ``--help`` and for errors.
     """
     values = vars(parser.parse_args())
-    actions = {action.dest: action for action in _actions(parser)}
+    actions = {action.dest: action for one in _parsers(parser) for action in one._actions}
     with _without_defaults(parser):
         found = vars(parser.parse_args())
     typed = {
@@ -55,29 +55,25 @@ def from_parser(parser: argparse.ArgumentParser) -> Arguments:
     return Arguments(values, frozenset(typed), actions)
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the rules of a parser and of its sub-commands."""
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a parser and those of its sub-commands."""
+    yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in set(action.choices.values()):
-                yield from _actions(command)
-        elif action.dest != argparse.SUPPRESS:
-            yield action
+                yield from _parsers(command)
 
 
 @contextlib.contextmanager
 def _without_defaults(parser: argparse.ArgumentParser) -> Iterator[None]:
     """Let a parser set nothing but what is typed."""
     with contextlib.ExitStack() as stack:
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for command in set(action.choices.values()):
-                    stack.enter_context(_without_defaults(command))
-            if action.option_strings:
+        for one in _parsers(parser):
+            for action in filter(lambda action: action.option_strings, one._actions):
                 stack.callback(setattr, action, "default", action.default)
                 action.default = argparse.SUPPRESS
-        stack.callback(parser._defaults.update, dict(parser._defaults))
-        parser._defaults.clear()
+            stack.callback(one._defaults.update, dict(one._defaults))
+            one._defaults.clear()
         yield
 
 
