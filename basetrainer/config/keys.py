@@ -201,6 +201,14 @@ def check_key(name: str, value: object, origin: str = "") -> Any:
     return declared.check(name, value, origin, example=declared.example)
 
 
+def read_key(cfg: Any, name: str) -> Any:
+    """Return one checked value from a config, or the declared default if it is not set."""
+    value = get(cfg, name)
+    if value is None:
+        return all_keys()[name].default
+    return check_key(name, value, origin_of(cfg, name))
+
+
 def check_keys(cfg: MutableMapping[str, Any], origins: Mapping[str, str]) -> None:
     """Check and convert, in place, every value of ``cfg`` whose key is declared.
 

@@ -17,6 +17,7 @@ from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
+from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.diagnosis import described, diagnosed, nonfinite
 from basetrainer.engine.dry_folders import escaping, redirected, refuse_unwritable, target_folder
 from basetrainer.engine.dry_report import DryRunReport
@@ -248,7 +249,7 @@ class _Rehearsal:
     def _estimate(self) -> None:
         self._place = "estimate"
         trainer = self._present()
-        num_epochs = int(get(self._cfg, "num_epochs") or 1)
+        num_epochs = EngineConfig.from_cfg(self._cfg).num_epochs
         real = target_folder(self._cfg)
         found = estimate(trainer, self._seconds, num_epochs, self._folder, real)
         self._report.estimate = found
