@@ -226,17 +226,16 @@ def check_keys(cfg: MutableMapping[str, Any], origins: Mapping[str, str]) -> Non
 
 def warn_of_misspellings(
     names: Collection[Any],
-    cfg: Mapping[str, Any],
     origins: Mapping[str, str],
+    given: Collection[Any] = (),
     elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Log one warning for each key that nobody declares but that looks like one that is not given.
+    """Log one warning for each key that nobody declares but that looks like a declared one.
 
     Args:
         names: The keys to look at.
-        cfg: The config, which may have more.
-        origins: Where each key of it comes from, for the message; may lack keys. One whose value
-            is a default is not given.
+        origins: Where each of them stands, for the message; may lack keys.
+        given: Keys that are not meant, since they are given too; none by default.
         elsewhere: By names that other libraries have for a key, what it is called here.
     """
     known = all_keys()
@@ -244,7 +243,7 @@ def warn_of_misspellings(
         if not isinstance(name, str) or name in known:
             continue
         meant = elsewhere.get(name) or nearest_key(name, known)
-        if meant and (meant not in cfg or origins.get(meant) == "default"):
+        if meant and meant not in given:
             place = f" ({origins[name]})" if origins.get(name) else ""
             logger.warning(
                 "%s%s: this key is not known. Did you mean %s? If it is your own, all is well.",

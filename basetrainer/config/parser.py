@@ -83,7 +83,7 @@ def _configure(arguments: Arguments, cfg_updata: bool) -> Config:
             if origins.get(key) == file.origin(key):
                 check_choices(key, values[key], action, origins[key])
         own = [key for key in file.values if key not in arguments.values]
-        warn_of_misspellings(own, values, origins)
+        warn_of_misspellings(own, origins)
     else:
         values["config_file"] = _write_arguments(values)
     cfg = with_origins(values, origins)
@@ -157,7 +157,7 @@ def parser_config_file(
         values = update_dict(own, file.values)
         origins = {**{key: origin_of(config, key) for key in own}, **origins}
     check_keys(values, origins)
-    warn_of_misspellings(file.values, values, origins)
+    warn_of_misspellings([key for key in file.values if key not in own], origins)
     return with_origins(values, origins)
 
 

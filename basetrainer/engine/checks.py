@@ -37,7 +37,7 @@ def warn_of_misspelt_keys(cfg: Any) -> None:
     given = as_mapping(cfg)
     no_file = ("", "default", "command line")
     names = [key for key in given if key in _ELSEWHERE or origin_of(cfg, key) in no_file]
-    warn_of_misspellings(names, given, {}, _ELSEWHERE)
+    warn_of_misspellings(names, {}, given, _ELSEWHERE)
 
 
 def check_begun(trainer: object) -> None:
