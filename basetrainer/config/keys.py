@@ -26,40 +26,11 @@ _DECLARING = (
 )
 """The modules of this package that declare keys, by name: a program need not import them."""
 
-_NOTES = frozenset(
-    [
-        "moder_dir",
-        "output_dir",
-        "save_dir",
-        "rank",
-        "world_size",
-        "note",
-        "notes",
-        "comment",
-        "comments",
-        "description",
-        "name",
-        "exp_name",
-        "experiment",
-        "run_name",
-        "run_id",
-        "project",
-        "tag",
-        "tags",
-        "user",
-        "author",
-        "host",
-        "hostname",
-        "date",
-        "time",
-        "timestamp",
-        "start_time",
-        "verbose",
-        "debug",
-        "port",
-        "dist_url",
-    ]
-)
+_NOTES = """
+moder_dir output_dir save_dir rank world_size note notes comment comments description name exp_name
+experiment run_name run_id project tag tags user author host hostname date time timestamp start_time
+verbose debug port dist_url
+"""
 """Names under which programs keep what does not change what a run learns."""
 
 _PLACES = ("_dir", "_root", "_path", "_file", "_folder", "_url")
@@ -270,4 +241,6 @@ def is_told(name: str) -> bool:
 def _decides(name: str) -> bool | Literal["warn"]:
     if declared := all_keys().get(name):
         return declared.decides
-    return "warn" if name.endswith(_PLACES) and name not in _NOTES else name not in _NOTES
+    if name in _NOTES.split():
+        return False
+    return "warn" if name.endswith(_PLACES) else True

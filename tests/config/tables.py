@@ -16,7 +16,7 @@ ROOT = Path(example.__file__).parent
 PAGE = ROOT / "docs" / "config.md"
 OWNERS = (EngineConfig, PruneOptions, ProgramKeys)
 
-_RESUME = {True: "refused", "warn": "warned of", False: "as you like"}
+_RESUME = {True: "refused", "warn": "warned of", False: "allowed"}
 
 
 def keys_of(owner: type) -> list[Key]:
