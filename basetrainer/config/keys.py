@@ -101,15 +101,18 @@ def declares_keys(cls: type[T]) -> type[T]:
     :func:`read_keys` makes an object of the class from a config.
 
     Raises:
-        ConfigError: If a field is not made by :func:`key`, or another class declares its name.
+        ConfigError: If it is no dataclass, if a field is not made by :func:`key`, or if another
+            class declares its name.
     """
     owner = f"{cls.__module__}.{cls.__qualname__}"
+    if not dataclasses.is_dataclass(cls):
+        raise ConfigError(f"{owner} is no dataclass. Put @declares_keys above @dataclass.")
     if not owner.startswith("basetrainer."):
-        all_keys()
+        all_keys()  # so that names of ours are taken, whatever is imported first
     inherited = {
         name for base in cls.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())
     }
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type] # a dataclass, by contract
+    for field in dataclasses.fields(cls):
         if field.name in inherited:
             continue
         if "key" not in field.metadata:

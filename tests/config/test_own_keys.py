@@ -93,6 +93,15 @@ def test_a_field_that_is_no_key_is_refused_with_the_fix():
         bt.declares_keys(Plain)
 
 
+def test_the_order_of_decorators_is_explained():
+    with pytest.raises(ConfigError, match="Put @declares_keys above @dataclass"):
+
+        @dataclass
+        @bt.declares_keys
+        class Turned:
+            depth: int = bt.key(3, checks.COUNT, "Depth.")
+
+
 def test_a_subclass_declares_what_it_adds():
     @bt.declares_keys
     @dataclass(frozen=True, kw_only=True)
