@@ -11,6 +11,7 @@ from typing import Any
 from basetrainer.callbacks.history_part import EpochSummary, HistoryPart, HistoryStart
 from basetrainer.callbacks.samples import SampleCollector
 from basetrainer.callbacks.scene import Scene
+from basetrainer.config.settings import get
 from basetrainer.data.placed import length
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.test_sets import named_test_sets
@@ -18,7 +19,6 @@ from basetrainer.errors import MissingExtraError
 from basetrainer.plots.canvas import png
 from basetrainer.plots.curves import draw_curves
 from basetrainer.plots.history import read_run
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import write_atomically
 
 logger = logging.getLogger(__name__)

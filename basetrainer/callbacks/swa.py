@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from basetrainer._logs import Logs
 from basetrainer.callbacks.ema import EMA
 from basetrainer.checkpoint.rng import rng_state, set_rng_state
+from basetrainer.config.values import as_float, as_int
 from basetrainer.data.resume import position_state, set_position
 from basetrainer.distributed.strategy import evaluating, unwrap
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.optimizer.ratios import ratios
-from basetrainer.utils.config_keys import as_float, as_int
 
 
 class SWA(EMA):

@@ -7,9 +7,9 @@ from typing import Any
 from basetrainer._logs import Logs, Metrics
 from basetrainer.callbacks.history_part import EpochSummary, HistoryPart, HistoryStart
 from basetrainer.callbacks.recorder import Recorder
+from basetrainer.config.settings import as_mapping
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.engine import Engine
-from basetrainer.utils.config_dict import as_mapping
 
 
 class TensorBoard(HistoryPart):

@@ -14,12 +14,12 @@ from basetrainer._logs import Logs
 from basetrainer._names import matches
 from basetrainer._wrappers import unwrap
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.config.values import as_float, as_int
 from basetrainer.distributed.strategy import is_sharded
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.models.freeze import checked_patterns, thaw
 from basetrainer.optimizer.param_groups import Entry, group_by, owned
-from basetrainer.utils.config_keys import as_float, as_int
 
 logger = logging.getLogger(__name__)
 

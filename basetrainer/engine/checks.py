@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import logging
 import sys
@@ -15,43 +14,31 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, IterableDataset
 
-from basetrainer._names import did_you_mean, nearest, nearest_key
+from basetrainer._names import did_you_mean
+from basetrainer.config.keys import warn_of_misspellings
+from basetrainer.config.settings import as_mapping, origin_of
 from basetrainer.distributed.strategy import is_wrapped
 from basetrainer.engine.base import Base
 from basetrainer.engine.config import EngineConfig
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import as_mapping, origin_of
-from basetrainer.utils.config_keys import KNOWN_KEYS
 
 logger = logging.getLogger(__name__)
 
-_ALIKE = 0.8
-"""How alike a key must be to one of the engine's to be taken for it, misspelt."""
-
-_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp"}
+_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp", "accum_steps": "accumulate_steps"}
 """What other libraries call a key of the engine."""
 
 _READ_ONCE = (zip, map, filter, enumerate)
 
 
 def warn_of_misspelt_keys(cfg: Any) -> None:
-    """Log a warning for each key that is none of the engine's, but almost one that is not given."""
-    known = [field.name for field in dataclasses.fields(EngineConfig)]
+    """Log a warning for each key that looks like one which is not given.
+
+    Keys of a file have been looked at by the parser, except for names of other libraries.
+    """
     given = as_mapping(cfg)
-    for key in given:
-        if key in known or not isinstance(key, str):
-            continue
-        is_from_file = origin_of(cfg, key) not in ("", "default", "command line")
-        if is_from_file and nearest_key(key, KNOWN_KEYS):
-            continue  # parser_config has said so
-        meant = _ELSEWHERE.get(key) or nearest(key, known, _ALIKE)
-        if meant is not None and meant not in given:
-            logger.warning(
-                "the engine reads no key %r. Did you mean %r? If it is your own, give it a name "
-                "that is less alike.",
-                key,
-                meant,
-            )
+    no_file = ("", "default", "command line")
+    names = [key for key in given if key in _ELSEWHERE or origin_of(cfg, key) in no_file]
+    warn_of_misspellings(names, {}, given, _ELSEWHERE)
 
 
 def check_begun(trainer: object) -> None:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from basetrainer._names import did_you_mean
 from basetrainer.checkpoint.tree import tensors_of
+from basetrainer.config.settings import as_mapping
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.frames import entries, is_users, users_line
 from basetrainer.errors import BaseTrainerError, first_line
 from basetrainer.utils.batches import labels_of, logits_of
-from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.torch_tools import evaluation_mode
 
 _TORCH = Path(torch.__file__).parent

@@ -14,8 +14,10 @@ from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer._metrics import flat_numbers
 from basetrainer.checkpoint.store import CheckpointStore
+from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
+from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.diagnosis import described, diagnosed, nonfinite
 from basetrainer.engine.dry_folders import escaping, redirected, refuse_unwritable, target_folder
 from basetrainer.engine.dry_report import DryRunReport
@@ -30,7 +32,6 @@ from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
 from basetrainer.engine.step import Step
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.monitor import deciding_monitor
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class _Rehearsal:
 
     def _estimate(self, trainer: EngineTrainer) -> None:
         self._place = "estimate"
-        num_epochs = int(get(self._cfg, "num_epochs") or 1)
+        num_epochs = EngineConfig.from_cfg(self._cfg).num_epochs
         real = target_folder(self._cfg)
         found = estimate(trainer, self._seconds, num_epochs, self._folder, real)
         self._report.estimate = found

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from basetrainer.checkpoint.run_folder import CHECKPOINTS
 from basetrainer.data.placed import length
 from basetrainer.engine.progress import duration
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.utils.disk import free_bytes
 from basetrainer.utils.posix import peak_memory
-from basetrainer.utils.run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine

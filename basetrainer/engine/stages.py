@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from basetrainer._names import did_you_mean
+from basetrainer.config.checks import Check
+from basetrainer.config.values import as_float, as_int
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_keys import as_float, as_int
 
 _KEYS = ("at_epoch", "layers", "lr_scale")
 _EXAMPLE = "[{at_epoch: 5, layers: [layer4], lr_scale: 0.1}]"
 
 
-def as_stages(name: str, value: Any, origin: str) -> tuple[dict[str, Any], ...]:
+def _stages(
+    name: str, value: Any, origin: str, *, example: str | None = None
+) -> tuple[dict[str, Any], ...]:
     """Return the stages, each with ``at_epoch``, ``layers`` and ``lr_scale``.
 
     Raises:
@@ -53,3 +56,7 @@ def as_stages(name: str, value: Any, origin: str) -> tuple[dict[str, Any], ...]:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
+
+
+as_stages = Check("list of {at_epoch, layers, lr_scale}", _stages)
+"""The check of the key."""

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from basetrainer.checkpoint.run_folder import run_progress
+from basetrainer.config.settings import get
 from basetrainer.data.loader import build_dataloader, seed_loader
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
@@ -28,9 +30,7 @@ from basetrainer.engine.run_parts import note_beginning
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.posix import keep_freed_memory
-from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import set_env_random_seed
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from basetrainer.config.values import as_float, as_int
 from basetrainer.errors import ConfigError
-from basetrainer.scheduler import checks
 from basetrainer.scheduler.scheduler import LRScheduler
 
 
@@ -32,19 +32,19 @@ def settle_names(given: dict[str, Any], lr_init: float) -> int | None:
             f"{' and '.join(warm_ups)} both say how long the warm-up is. Give only one of them."
         )
     if "num_warm_up" in given:
-        given["num_warn_up"] = checks.number("num_warm_up", given.pop("num_warm_up"), low=0.0)
+        given["num_warn_up"] = as_float("num_warm_up", given.pop("num_warm_up"), minimum=0)
     if "min_lr_ratio" in given:
         if "lr_min" in given:
             raise ConfigError(
                 "lr_min and min_lr_ratio both say how low the learning rate falls. Give only one "
                 "of them."
             )
-        ratio = checks.number("min_lr_ratio", given.pop("min_lr_ratio"), low=0.0, high=1.0)
-        given["lr_min"] = ratio * checks.number("lr_init", lr_init, above=0.0)
+        ratio = as_float("min_lr_ratio", given.pop("min_lr_ratio"), minimum=0, maximum=1)
+        given["lr_min"] = ratio * as_float("lr_init", lr_init, above=0)
     if "warm_up_updates" not in given:
         return None
     given.pop("num_warn_up", None)
-    return checks.whole("warm_up_updates", given.pop("warm_up_updates"), 0, "a number of updates")
+    return as_int("warm_up_updates", given.pop("warm_up_updates"), minimum=0)
 
 
 def warmed_up_by_updates(

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.config.values import as_float, as_int
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.optimizer.ratios import ratios
@@ -65,12 +66,12 @@ class LRScheduler(Callback):
                 f"the optimizer itself; several optimizers need a scheduler each."
             )
         if num_epochs is None:
-            num_warn_up = checks.number("num_warn_up", num_warn_up, low=0.0)
+            num_warn_up = as_float("num_warn_up", num_warn_up, minimum=0.0)
         else:
             num_epochs, num_warn_up = checks.span(num_epochs, num_warn_up)
         self.optimizer = optimizer
-        self.lr_init = checks.number("lr_init", lr_init, above=0.0)
-        self.num_steps = checks.whole("num_steps", num_steps, 1, "the number of batches per epoch")
+        self.lr_init = as_float("lr_init", lr_init, above=0.0)
+        self.num_steps = as_int("num_steps", num_steps, minimum=1)
         self.num_epochs = num_epochs
         self.num_warn_up = num_warn_up
         self.schedule = warmed_up(schedule, self.num_warn_up, warm_up_start)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from torch.optim import Optimizer
 
+from basetrainer.config.values import as_float
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks, schedules
 from basetrainer.scheduler.scheduler import LRScheduler
@@ -37,7 +38,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.epochs, self.num_warn_up = checks.span(self.epochs, self.num_warn_up)
-        self.lr_init = checks.number("lr_init", self.lr_init, above=0.0)
+        self.lr_init = as_float("lr_init", self.lr_init, above=0)
 
     @property
     def epochs_left(self) -> float:
@@ -92,7 +93,7 @@ def exponential(run: Run, *, decay: float = 0.9) -> Schedule:
 
 def lambda_lr(run: Run, *, linear_lr: bool = False, lrf: float = 0.2) -> Schedule:
     """``lr_init * (lrf + (1 - lrf) * (1 + cos(pi * e / E)) / 2)``, also during the warm-up."""
-    end = checks.number("lrf", lrf, low=0.0, high=1.0)
+    end = as_float("lrf", lrf, minimum=0, maximum=1)
     if linear_lr:
         return by_epoch(schedules.linear(run.epochs - 1, end=end))
     return by_epoch(schedules.cosine(run.epochs, end=end))

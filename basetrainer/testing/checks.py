@@ -13,15 +13,15 @@ from typing import Any
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.config.settings import as_mapping, easy2dict
+from basetrainer.config.yaml_dialect import to_plain
+from basetrainer.config.yaml_file import read_yaml, write_yaml
 from basetrainer.data.resume import close_workers
 from basetrainer.engine.launch import StartMethod, launch
 from basetrainer.engine.losses import total_loss
 from basetrainer.testing.host_reads import HostReads
 from basetrainer.testing.parts import batch_size_of, check_batch_size, check_network
 from basetrainer.testing.running import Make, batches_of, build, differences, left, refuse, run
-from basetrainer.utils.config_dict import as_mapping, easy2dict
-from basetrainer.utils.yaml_dialect import to_plain
-from basetrainer.utils.yaml_file import read_yaml, write_yaml
 
 
 def overfits_one_batch(make: Make, *, steps: int = 100, ratio: float = 0.2) -> None:
