@@ -160,5 +160,5 @@ def test_a_scheduler_of_torch_among_the_callbacks_is_refused_with_what_to_do():
         torch.optim.lr_scheduler.StepLR(optimizer, 3),
         torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
     ):
-        with pytest.raises(ConfigError, match=r"torch's .* Take basetrainer.get_scheduler"):
+        with pytest.raises(ConfigError, match=r"of torch's.*Schedule.of"):
             TinyTrainer(QUIET, [given])
