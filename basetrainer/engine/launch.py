@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from basetrainer.engine.exit_file import INTERRUPTED
+from basetrainer.engine.frames import users_lines
 from basetrainer.engine.group import run_in_group
 from basetrainer.engine.launch_checks import check_machines, check_pickles, warn_of_lone_copies
 from basetrainer.engine.notes import VANISHED, Note, Notes, how_left
@@ -111,7 +112,7 @@ def launch(
             raise
         kind = {Preempted: "preempted", KeyboardInterrupt: "interrupted"}.get(type(error), "error")
         if os.environ.get("RANK", "0") == "0":
-            sys.stderr.write(f"{kind}: {error}\n")
+            sys.stderr.write(f"{users_lines(error)}{kind}: {error}\n")
         raise SystemExit(getattr(error, "exit_code", INTERRUPTED)) from None
     finally:
         if sets_time:
@@ -234,7 +235,7 @@ def _tell(note: Note, peers: Peers | None) -> None:
     """Print how a job ended that something else started: once on each machine."""
     error = note.error()
     if peers is None or peers.is_speaker():
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"{users_lines(error)}error: {error}\n")
     if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun shows it at its end
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
