@@ -182,13 +182,14 @@ def _start(
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    agent_log = logging.getLogger("torch.distributed.elastic")
-    level = agent_log.level
+    names = "torch.distributed.elastic", "torch.multiprocessing.spawn"
+    levels = {log: log.level for log in map(logging.getLogger, names)}
     if "shutdown_timeout" in {field.name for field in dataclasses.fields(LaunchConfig)}:
         settings["shutdown_timeout"] = _SAVE_TIMEOUT
     with tempfile.TemporaryDirectory(prefix="basetrainer-") as folder:
         config = LaunchConfig(**settings, logs_specs=DefaultLogsSpecs(log_dir=folder))
-        agent_log.setLevel(logging.CRITICAL)  # it tells every failure twice; we tell it once
+        for log in levels:  # they tell every failure twice; we tell it once
+            log.setLevel(logging.CRITICAL)
         attempts = [Notes(folder, attempt) for attempt in range(settings["max_restarts"] + 1)]
         sweeper = Sweeper(attempts)
         sweeper.start()
@@ -209,7 +210,8 @@ def _start(
             raise LaunchError(f"{name} ended the processes.") from None
         finally:
             sweeper.close()
-            agent_log.setLevel(level)
+            for log, level in levels.items():
+                log.setLevel(level)
         how = how_left(attempts)
         if how is not None:
             raise how
