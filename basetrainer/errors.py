@@ -30,7 +30,7 @@ class BaseTrainerError(Exception):
     """What ``launch()`` and the command line exit with."""
 
     stack = ""
-    """The lines of the user's own code that led to it in another process, if they tell more."""
+    """The lines of the user's own code, called by a run, that led to it; "" if there are none."""
 
 
 class ConfigError(BaseTrainerError, ValueError):

@@ -16,7 +16,7 @@ from basetrainer._logs import Logs
 from basetrainer.checkpoint.tree import size_of, tensors_of
 from basetrainer.data.workers import worker_error
 from basetrainer.engine.exit_file import write_exit_file
-from basetrainer.engine.frames import shorten
+from basetrainer.engine.frames import shorten, users_stack
 from basetrainer.engine.notes import is_lost_peer
 from basetrainer.engine.position import is_testing, place_of
 from basetrainer.engine.watch import watched
@@ -69,6 +69,8 @@ class telling_failures:  # noqa: N801 # used like a function
             write_exit_file(self._engine)
             return
         told = explained(error, self._engine)
+        if isinstance(told, BaseTrainerError) and not told.stack:
+            told.stack = users_stack(error)  # below run(): what called it says nothing
         if not is_lost_peer(told):  # the rank that failed first writes
             write_exit_file(self._engine, told)
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basetrainer import errors
-from basetrainer.engine.frames import entries, shorten, users_stack
+from basetrainer.engine.frames import entries, shorten
 from basetrainer.errors import BaseTrainerError, LaunchError, Preempted
 from basetrainer.utils.file_utils import write_atomically
 
@@ -64,7 +64,7 @@ class Note:
             error.__traceback__ = begin.tb_next
             shorten(error)
         text = "".join(traceback.format_exception(error))
-        return cls(rank, type(error).__name__, str(error), text, place, users_stack(error))
+        return cls(rank, type(error).__name__, str(error), text, place, getattr(error, "stack", ""))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Note:

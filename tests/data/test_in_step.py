@@ -64,7 +64,8 @@ class Grow(Callback):
 
     def __init__(self, data: Growing) -> None:
         super().__init__()
-        self.data, self.seen = data, []
+        self.data = data
+        self.seen: list[Any] = []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.seen.append(0)

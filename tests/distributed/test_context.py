@@ -98,7 +98,7 @@ def test_a_launcher_that_does_not_say_it_gets_a_device_by_rank_and_a_warning(
 ):
     for name in context._LOCAL_RANKS:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(context.dist, "get_world_size", lambda: 4)
-    monkeypatch.setattr(context.dist, "get_rank", lambda: 3)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 4)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 3)
     assert context._local_rank.__wrapped__() == 1
     assert "rank 3 takes device 1" in caplog.text

@@ -30,7 +30,7 @@ class Unfreeze(Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1:
-            for parameter in self.model.parameters():
+            for parameter in self.model.parameters():  # type: ignore[union-attr]
                 parameter.requires_grad_(True)
 
 
@@ -62,7 +62,8 @@ class Nudge(Callback):
     def change(self, *args: Any, **kwargs: Any) -> None:
         if DistContext.current().rank == 1:
             with torch.no_grad():
-                unwrap(self.model)[2].bias.add_(1.0)
+                model: Any = unwrap(self.model)  # type: ignore[arg-type] # a run has set it
+                model[2].bias.add_(1.0)
 
 
 class Learner(TinyTrainer):
@@ -138,7 +139,8 @@ def test_layers_that_are_unfrozen_in_a_run_learn_as_in_one_process(found):
     assert torch.equal(first, second)
     alone = trained(Finetune, [Unfreeze()], 4)
     assert torch.allclose(first, alone, atol=1e-5)
-    start = net()[0].weight.flatten()
+    first_layer: Any = net()[0]
+    start = first_layer.weight.flatten()
     assert not torch.allclose(first[:12], start, atol=1e-3)
     assert found["told of unfrozen"] == [[], []]
 
