@@ -155,9 +155,9 @@ test_batch_size num_epochs keep_memory inference_mode resume save_every_updates 
 save_every_minutes async_save start_save keep_last keep_best max_minutes stall_limit profile_steps
 note notes comment comments description name exp_name experiment run_name run_id project tag tags
 user author host hostname date time timestamp start_time verbose debug port dist_url
-device devices gpu gpus gpu_ids workers pin_memory persistent_workers prefetch_factor local_world_size
-log_level log_name log_interval log_every print_freq print_every save_freq save_every save_interval
-save_best wandb use_wandb tensorboard use_tensorboard quiet job_id
+device devices gpu gpus gpu_ids workers pin_memory persistent_workers prefetch_factor
+local_world_size log_level log_name log_interval log_every print_freq print_every save_freq
+save_every save_interval save_best wandb use_wandb tensorboard use_tensorboard quiet job_id
 """
 _TOLD = """
 train_data test_data data_root pretrained finetune early_stop early_stop_indicator strategy compile
