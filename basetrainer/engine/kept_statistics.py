@@ -1,4 +1,4 @@
-"""KeptStatistics: running statistics as they were, for when a batch that is left out spoils them."""
+"""KeptStatistics: running statistics as they were before a batch that is left out."""
 
 from __future__ import annotations
 

@@ -38,22 +38,23 @@ def test_a_run_with_a_spoilt_batch_is_tested_with_finite_statistics(sample, more
 
 
 def test_only_what_is_not_finite_is_set_back():
-    net = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False))
+    norm: Any = nn.BatchNorm1d(2)
+    net = nn.Sequential(norm, nn.BatchNorm1d(2, track_running_stats=False))
     net(torch.randn(4, 2))
     kept = KeptStatistics(net)
-    mean = net[0].running_mean.clone()
-    net[0].running_mean[1] = float("nan")
-    net[0].running_var.fill_(7.0)
+    mean = norm.running_mean.clone()
+    norm.running_mean[1] = float("nan")
+    norm.running_var.fill_(7.0)
     kept.restore()
-    assert torch.equal(net[0].running_mean, mean)
-    assert net[0].running_var.tolist() == [7.0, 7.0]
+    assert torch.equal(norm.running_mean, mean)
+    assert norm.running_var.tolist() == [7.0, 7.0]
 
 
 def test_statistics_of_lazy_layers_are_kept_once_they_are_there():
-    net = nn.LazyBatchNorm1d()
-    kept = KeptStatistics(net)
-    net(torch.randn(4, 2))
+    norm: Any = nn.LazyBatchNorm1d()
+    kept = KeptStatistics(norm)
+    norm(torch.randn(4, 2))
     kept.keep()
-    net(torch.full((4, 2), float("nan")))
+    norm(torch.full((4, 2), float("nan")))
     kept.restore()
-    assert net.running_mean.isfinite().all()
+    assert norm.running_mean.isfinite().all()
