@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from basetrainer.callbacks.losses_recorder import LossesRecorder
     from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
     from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
+    from basetrainer.callbacks.swa import SWA
     from basetrainer.callbacks.time_limit import TimeLimit
+    from basetrainer.callbacks.unfreeze import Unfreeze
+    from basetrainer.config.keys import declares_keys, key, read_keys
+    from basetrainer.config.parser import parser_config
     from basetrainer.criterion.criterion import build_criterion, get_criterion
     from basetrainer.engine.base import Base
     from basetrainer.engine.dry_run import dry_run
@@ -32,10 +36,11 @@ if TYPE_CHECKING:
     from basetrainer.optimizer.build_optimizer import get_optimizer
     from basetrainer.pruning.nni_pruning import model_pruning
     from basetrainer.scheduler.build_scheduler import get_scheduler
-    from basetrainer.utils.setup_config import parser_config
+    from basetrainer.scheduler.own import Schedule
 
 __all__ = [
     "EMA",
+    "SWA",
     "AccuracyRecorder",
     "Base",
     "BaseTrainerError",
@@ -48,21 +53,26 @@ __all__ = [
     "LossesRecorder",
     "ModelCheckpoint",
     "MultiLossesRecorder",
+    "Schedule",
     "TimeLimit",
+    "Unfreeze",
     "__version__",
     "build_criterion",
+    "declares_keys",
     "dry_run",
     "explain_run",
     "get_criterion",
     "get_models",
     "get_optimizer",
     "get_scheduler",
+    "key",
     "launch",
     "load_model",
     "load_pruned",
     "main_process_only",
     "model_pruning",
     "parser_config",
+    "read_keys",
 ]
 
 _HOMES = {
@@ -80,19 +90,25 @@ _HOMES = {
     "ModelCheckpoint": "callbacks.model_checkpoint",
     "MultiLossesRecorder": "callbacks.multi_losses_recorder",
     "TimeLimit": "callbacks.time_limit",
+    "Unfreeze": "callbacks.unfreeze",
+    "Schedule": "scheduler.own",
+    "SWA": "callbacks.swa",
     "build_criterion": "criterion.criterion",
+    "declares_keys": "config.keys",
     "dry_run": "engine.dry_run",
     "explain_run": "engine.explain",
     "get_criterion": "criterion.criterion",
     "get_models": "models.build_models",
     "get_optimizer": "optimizer.build_optimizer",
     "get_scheduler": "scheduler.build_scheduler",
+    "key": "config.keys",
     "launch": "engine.launch",
     "load_model": "inference.load_model",
     "load_pruned": "models.load_pruned",
     "main_process_only": "callbacks.callbacks",
     "model_pruning": "pruning.nni_pruning",
-    "parser_config": "utils.setup_config",
+    "parser_config": "config.parser",
+    "read_keys": "config.keys",
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

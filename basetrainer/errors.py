@@ -29,6 +29,9 @@ class BaseTrainerError(Exception):
     exit_code = 1
     """What ``launch()`` and the command line exit with."""
 
+    stack = ""
+    """The lines of the user's own code that led to it in another process, if they tell more."""
+
 
 class ConfigError(BaseTrainerError, ValueError):
     """A setting is missing, of the wrong type or impossible: key, value and mend are named."""

@@ -30,6 +30,7 @@ CURVES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "constant": {"": {}},
     "linear": {"lr_min=0": {}, "lr_min=0.02": {"lr_min": 0.02}},
     "poly": {"power=0.9": {}, "power=2": {"power": 2.0}},
+    "cosine_step": {"lr_min=0": {}, "min_lr_ratio=0.2": {"min_lr_ratio": 0.2}},
     "cosine_restarts": {
         "num_cycles=3, decay=0.7": {"num_cycles": 3, "decay": 0.7},
         "num_cycles=3, cycle_mult=2": {"num_cycles": 3, "cycle_mult": 2},

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, checkpoint_paths
 from basetrainer.checkpoint.store import CheckpointStore
-from basetrainer.utils.run_folder import CHECKPOINTS, checkpoint_paths
 from scenarios import killable
 
 KINDS = ("flip", "cut")

@@ -166,7 +166,8 @@ class FailingTrainer(bt.EngineTrainer):
         return super().run_step(inputs)
 
     def state_dict(self) -> dict[str, Any]:
-        self.failing("save")
+        if self.position.update:  # before the first step it is only looked at
+            self.failing("save")
         return super().state_dict()
 
 
@@ -201,7 +202,7 @@ def blames(text: str, case: dict[str, Any]) -> bool:
         "stall": (f"Rank {rank} at ", "nothing was done for"),
     }[how]
     if where == "worker" and how in ("SIGKILL", "exit"):
-        said = (f"(rank {rank} at epoch 0", "A loader worker")
+        said = (f"(rank {rank} at epoch 1", "A loader worker")
     elif how == "SIGKILL" and case.get("launcher") == "torchrun":
         _, _, last = text.rpartition("Root Cause")  # torchrun's own table has it
         said = (f" {rank} (local_rank: {rank})", "Signal 9")

@@ -13,10 +13,10 @@ import torch
 
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.checkpoint.manifest import FileEntry, Manifest
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths, run_progress
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.errors import BaseTrainerError
 from basetrainer.models.finetune import finetune
-from basetrainer.utils.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths, run_progress
 from basetrainer.utils.setup_config import load_config
 from scenarios import killable
 from scenarios.hostile_files import FILES, GIANTS, MANIFESTS, MARK, PICKLES, STATE

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from basetrainer.checkpoint.manifest import FileEntry, Manifest
-from basetrainer.utils.run_folder import MANIFEST
+from basetrainer.checkpoint.run_folder import MANIFEST
 
 MARK = "executed"
 """The file that appears in the current folder if something was executed."""

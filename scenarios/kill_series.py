@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from basetrainer.utils.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
 from scenarios import beacon, killable
 from scenarios.forked import PREEMPTED, fork
 

@@ -13,6 +13,7 @@ from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.callbacks.profiler import Profiler
 from basetrainer.callbacks.slim import Slim
 from basetrainer.callbacks.time_limit import TimeLimit
+from basetrainer.callbacks.unfreeze import Unfreeze
 from basetrainer.engine.base import Base
 from basetrainer.engine.config import EngineConfig
 from basetrainer.models.structure import structure_of
@@ -33,6 +34,8 @@ def add_default_callbacks(
         changing.append(KeepZeros())
     if config.slim_lambda is not None:
         changing.append(Slim(config.slim_lambda))
+    if not any(isinstance(one, Unfreeze) for one in callbacks):
+        changing.extend(Unfreeze(**stage) for stage in config.unfreeze)
     if config.ema_decay is not None:
         wanted.append(EMA(config.ema_decay))
     if config.early_stop is not None:

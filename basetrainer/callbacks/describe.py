@@ -9,11 +9,11 @@ from typing import Any
 from basetrainer.callbacks.ema import EMA
 from basetrainer.callbacks.preparation import Preparation, preparation_of
 from basetrainer.checkpoint.sidecar import Sidecar
+from basetrainer.config.settings import get
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.models.structure import network_of
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.monitor import Monitor
 
 

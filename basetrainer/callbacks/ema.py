@@ -76,7 +76,7 @@ class EMA(Callback):
 
     @torch.no_grad()
     def _take_in(self) -> None:
-        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+        decay = self._next_decay()
         self.num_updates += 1
         if self._num_paired != sum(one.requires_grad for _, one in self._parameters):
             self._pair()
@@ -88,6 +88,10 @@ class EMA(Callback):
                 weights.append(value)
         if averages:
             foreach("lerp_", averages, weights, 1.0 - decay)
+
+    def _next_decay(self) -> float:
+        """Return the share of the average in the next one."""
+        return min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
 
     def _pair(self) -> None:
         self._list()

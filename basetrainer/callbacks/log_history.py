@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import copy
-import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from basetrainer._epochs import epoch_number
-from basetrainer._logs import PHASES, Logs
-from basetrainer._metrics import NoNumbers
+from basetrainer._logs import Logs
 from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.callbacks import Callback
-from basetrainer.callbacks.epoch_line import epoch_line, rounded
-from basetrainer.callbacks.line_file import put_aside
-from basetrainer.callbacks.metrics_jsonl import MetricsJsonl
-from basetrainer.callbacks.pictures import Pictures, run_folder
-from basetrainer.callbacks.results_csv import ResultsCsv, rewind_csv
+from basetrainer.callbacks.epoch_tables import EpochTables
+from basetrainer.callbacks.history_part import EpochSummary, HistoryPart, HistoryStart
+from basetrainer.callbacks.log_lines import LogLines
+from basetrainer.callbacks.pictures import Pictures
 from basetrainer.callbacks.run_info import write_run_info
-from basetrainer.callbacks.step_curves import StepCurves
+from basetrainer.callbacks.tensorboard import TensorBoard
 from basetrainer.distributed.context import DistContext
-from basetrainer.distributed.strategy import unwrap
-from basetrainer.engine.clock import told
 from basetrainer.engine.engine import Engine
-from basetrainer.engine.progress import duration
-from basetrainer.utils.config_dict import as_mapping
+from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger, show_unless_heard
 from basetrainer.utils.monitor import Monitor, deciding_monitor
+
+MakePart: TypeAlias = Callable[[HistoryStart, Engine | None], HistoryPart]
+"""What makes a part when a run begins: its class."""
 
 
 class LogHistory(Callback):
@@ -59,7 +55,8 @@ class LogHistory(Callback):
         indicators: Which metrics go to the CSV, to TensorBoard and, beside the monitored one, to
             the line of an epoch; by default all that come.
         is_main_process: False keeps this process from writing; of several only rank 0 ever does.
-        pictures: Whether pictures are drawn.
+        pictures: Whether pictures are drawn; or what draws other ones: a class derived from
+            :class:`~basetrainer.callbacks.history_part.HistoryPart`.
         graph: Whether TensorBoard gets the model's graph, traced with the first test batch.
 
     Raises:
@@ -74,7 +71,7 @@ class LogHistory(Callback):
         indicators: Sequence[str] | None = None,
         is_main_process: bool = True,
         *,
-        pictures: bool = True,
+        pictures: bool | MakePart = True,
         graph: bool = False,
     ) -> None:
         super().__init__()
@@ -83,14 +80,13 @@ class LogHistory(Callback):
         self.logger = as_logger(logger, __name__)
         self.indicators = list(indicators or ())
         self.is_main_process = is_main_process and DistContext.current().is_main
-        self._has_pictures = pictures
-        self._wants_graph = graph
+        self._make_parts: list[MakePart] = [LogLines, EpochTables, TensorBoard]
+        if pictures:
+            self._make_parts.append(Pictures if pictures is True else pictures)
+        self._graph = graph
         self._board: Board | None = None
-        self._curves: StepCurves | None = None
-        self._csv: ResultsCsv | None = None
-        self._no_numbers = NoNumbers()
-        self._jsonl: MetricsJsonl | None = None
-        self._pictures: Pictures | None = None
+        self._parts: list[HistoryPart] = []
+        self._at_batches: list[HistoryPart] = []  # the parts that have something to do there
         self._best: Monitor | None = None
         self._best_before: dict[str, Any] = {}  # from a state that was loaded
         self._epoch_start = time.monotonic()
@@ -100,35 +96,23 @@ class LogHistory(Callback):
                 show_unless_heard()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Open the files, where a run goes on at the right place, and write ``run.json``."""
+        """Make the parts, which open their files, and write ``run.json``."""
         engine = self.engine
         self._best, self._best_before = self._find_monitor(), {}
-        if not self.is_main_process:
-            return
-        self._jsonl = MetricsJsonl(self.log_dir / "metrics.jsonl")
-        if engine is not None:
-            self._open(engine, self._jsonl)
-            if self._wants_graph and engine.test_loader is None:
-                self.logger.warning("no model graph for TensorBoard: it needs a test batch")
-        facts = _facts(engine, self._best) if engine is not None else {}
-        write_run_info(self.log_dir / "run.json", **facts)
+        if self.is_main_process:
+            self._open(engine)
+            facts = _facts(engine, self._best) if engine is not None else {}
+            write_run_info(self.log_dir / "run.json", **facts)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start the epoch's clock."""
         self._epoch_start = time.monotonic()
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """At log points, log what is known so far, and put a point on the curves."""
-        if not self.is_main_process:
-            return
-        if self._curves is not None:
-            self._curves.note(batch, logs, self.indicators)
-        if self.log_freq <= 0 or (batch + 1) % self.log_freq:
-            return
-        if not self.logger.isEnabledFor(logging.INFO):
-            return  # nobody listens: read nothing
-        line = {name: value for name, value in (logs or {}).items() if name != "test"}
-        self.logger.info("%s", rounded(line), extra={"file_only": True})
+        """Pass it on."""
+        engine = self.engine
+        for part in self._at_batches:
+            part.on_batch_end(engine, batch, logs)
 
     def on_test_summary(
         self,
@@ -139,65 +123,37 @@ class LogHistory(Callback):
         batch: int,
         logs: Logs | None = None,
     ) -> None:
-        """Keep images for a picture, and trace the model if asked to."""
+        """Pass it on."""
         engine = self.engine
-        if engine is None:
-            return
-        if self._pictures is not None:
-            self._pictures.see(engine, batch, inputs, outputs)
-        if self._wants_graph and self._board is not None and self.model is not None:
-            self._wants_graph = False
-            first = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
-            self._board.add_graph(unwrap(self.model), first)
+        if engine is not None:
+            for part in self._parts:
+                part.on_test_summary(engine, batch, inputs, outputs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Tell the epoch."""
+        """Find out whether the epoch is the best so far, and pass it on."""
         if not self.is_main_process or logs is None:
             return
-        for phase in PHASES:
-            if logs.get(phase):
-                line = rounded(logs[phase])
-                self.logger.info("%s epoch:%03d,%s", phase, epoch, line, extra={"file_only": True})
-                self._no_numbers.look(logs[phase], f"logs[{phase!r}]", self.indicators)
+        if not self._parts:  # hooks called by hand
+            self._open(None)
         is_tested = self.has_figures(logs)
-        best = self._best.note(logs, epoch) if self._best is not None and is_tested else {}
-        seconds = time.monotonic() - self._epoch_start
-        line = epoch_line(
+        best = self._best
+        summary = EpochSummary(
             epoch,
-            self.engine.num_epochs if self.engine is not None else 0,
             logs,
-            seconds,
-            is_best=bool(best),
-            indicators=self.indicators,
-            monitored=self._best.indicator if self._best is not None else "",
+            time.monotonic() - self._epoch_start,
+            is_tested,
+            best.indicator if best is not None else "",
+            best.note(logs, epoch) if best is not None and is_tested else {},
         )
-        self.logger.info("%s", line)
-        times = self.engine.run_clock.epoch if self.engine is not None else {}
-        if times:
-            self.logger.info("time epoch:%03d,%s", epoch, told(times), extra={"file_only": True})
-        if self._csv is None:  # hooks called by hand
-            self._csv = self._table(is_resumed=False)
-        self._csv.append(epoch, logs)
-        if self._jsonl is not None:
-            row = {"time": times, **logs}
-            self._jsonl.append(epoch, row, time.monotonic() - self._epoch_start)
-        if self._board is None:
-            self._board = Board(self.log_dir)
-        self._board.add_epoch(epoch, logs, self.indicators, best)
-        if self._pictures is not None and self.engine is not None and is_tested:
-            self._pictures.take(self.engine, epoch, is_best=bool(best))
+        engine = self.engine
+        for part in self._parts:
+            part.on_epoch_end(engine, summary)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Tell where the time went, draw the run, and close the files."""
+        """Pass it on, and close the files."""
         engine = self.engine
-        if self.is_main_process and engine is not None:
-            if best := engine.best:
-                told_best = best.metric, rounded(best.value), epoch_number(best.epoch)
-                self.logger.info("best %s %s, in epoch %d", *told_best)
-            seconds = engine.run_clock.measure_run(engine)
-            self.logger.info("run took %s: %s", duration(sum(seconds.values())), told(seconds))
-        if self._pictures is not None and self._csv is not None:
-            self._pictures.draw()
+        for part in self._parts:
+            part.on_train_end(engine)
         self._close(has_failed=False)
 
     def on_exception(self, error: BaseException, logs: Logs | None = None) -> None:
@@ -205,11 +161,8 @@ class LogHistory(Callback):
         self._close(has_failed=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the columns and the best figure so far."""
-        best = self._best
-        return {
-            "best": best.state_dict() if best is not None else None,
-        }
+        """Return the best value of the monitored metric so far."""
+        return {"best": self._best.state_dict() if self._best is not None else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
@@ -225,42 +178,36 @@ class LogHistory(Callback):
             found.load_state_dict(before)
         return found
 
-    def _open(self, engine: Engine, jsonl: MetricsJsonl) -> None:
-        """Open what writes; cut what an earlier process told of what is still to come."""
-        position = engine.position
-        goes_on = bool(position.epoch or position.step or position.update)
-        rewinds = goes_on or engine.checkpointer is not None
-        if goes_on:
-            jsonl.rewind(position.epoch)
-            rewind_csv(self.log_dir / "results.csv", position.epoch)
-        elif rewinds:  # what lies here was left by a run that was killed before its first save
-            for name in ("metrics.jsonl", "results.csv"):
-                put_aside(self.log_dir / name)
-        elif (self.log_dir / "results.csv").is_file():
-            self.logger.warning(
-                "%s has the figures of an earlier run, and those of this one follow them. Give "
-                "each run a folder of its own (another work_dir, or create_workspace).",
-                self.log_dir,
-            )
-        # An old program sets start_epoch and no update: its updates count from 0 again.
-        last_update = position.update if position.update or engine.checkpointer else None
-        self._board = Board(self.log_dir, position.epoch if rewinds else None, last_update)
-        if engine.cfg is not None:
-            self._board.add_settings(as_mapping(engine.cfg))
-        self._csv = self._table(is_resumed=goes_on)
-        self._curves = StepCurves(self._board, engine, self.log_freq)
-        if self._has_pictures:
-            folder = run_folder(self.log_dir, engine.cfg)
-            had_best = goes_on and self._best is not None and self._best.best is not None
-            tell = self._board.add_pictures
-            self._pictures = Pictures(self.log_dir, folder, tell, keeps_old=had_best)
-
-    def _table(self, *, is_resumed: bool) -> ResultsCsv:
-        path = self.log_dir / "results.csv"
-        return ResultsCsv(path, self.indicators, _test_sets(self.engine), is_resumed=is_resumed)
+    def _open(self, engine: Engine | None) -> None:
+        """Make the parts; what an earlier process told of what is still to come is cut."""
+        is_resumed = is_restarted = False
+        first_epoch = last_update = None
+        if engine is not None:
+            position = engine.position
+            is_resumed = bool(position.epoch or position.step or position.update)
+            is_restarted = not is_resumed and engine.checkpointer is not None
+            # An old program sets start_epoch and no update: its updates count from 0 again.
+            last_update = position.update if position.update or engine.checkpointer else None
+            first_epoch = position.epoch if is_resumed or is_restarted else None
+        self._board = Board(self.log_dir, first_epoch, last_update)
+        start = HistoryStart(
+            self.log_dir,
+            self.log_freq,
+            self.indicators,
+            self.logger,
+            self._board,
+            graph=self._graph,
+            epoch=first_epoch or 0,
+            is_resumed=is_resumed,
+            is_restarted=is_restarted,
+            has_best=is_resumed and self._best is not None and self._best.best is not None,
+        )
+        self._parts = parts = [make(start, engine) for make in self._make_parts]
+        idle = HistoryPart.on_batch_end
+        self._at_batches = [one for one in parts if type(one).on_batch_end is not idle]
 
     def _close(self, *, has_failed: bool) -> None:
-        self._curves = self._pictures = None
+        self._parts, self._at_batches = [], []
         if self._board is not None:
             self._board.close(has_failed=has_failed)
             self._board = None
@@ -273,11 +220,5 @@ def _facts(engine: Engine, monitor: Monitor | None) -> dict[str, Any]:
         "device": str(engine.device),
         "processes": engine.context.world_size,
         "monitor": {"indicator": monitor.indicator, "mode": monitor.mode} if monitor else None,
-        "test_sets": _test_sets(engine),
+        "test_sets": [name for name in named_test_sets(engine.test_loader) if name],
     }
-
-
-def _test_sets(engine: Engine | None) -> list[str]:
-    """Return the names of the test sets, if there are several."""
-    loader = engine.test_loader if engine is not None else None
-    return list(loader) if isinstance(loader, Mapping) else []

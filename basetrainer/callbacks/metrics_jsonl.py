@@ -33,7 +33,7 @@ class MetricsJsonl:
 
     def append(self, epoch: int, logs: Logs, seconds: float) -> None:
         """Write one line; it is in the file when this returns."""
-        row = {"epoch": epoch, "seconds": round(seconds, 3), **plain(logs)}
+        row = {"epoch": epoch, "seconds": round(seconds, 3), **json_value(logs)}
         self._file.append(json.dumps(row, allow_nan=False) + "\n")
 
     def rewind(self, epoch: int) -> None:
@@ -48,12 +48,12 @@ def _epoch_of(line: bytes) -> int | None:
         return None
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Return metrics as what strict JSON has: finite numbers, text, lists, objects, null."""
     if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
+        return {str(name): json_value(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
+        return [json_value(one) for one in value]
     if value is None or isinstance(value, (bool, int, str)):
         return value
     number = as_number(value)
@@ -61,5 +61,5 @@ def plain(value: Any) -> Any:
         return number if math.isfinite(number) else None
     if hasattr(value, "tolist"):  # a tensor or an array that a user's callback has put there
         with contextlib.suppress(Exception):  # sparse, or whatever a user's object raises
-            return plain((value.detach() if isinstance(value, Tensor) else value).tolist())
+            return json_value((value.detach() if isinstance(value, Tensor) else value).tolist())
     return str(value)

@@ -18,12 +18,12 @@ from basetrainer.callbacks.describe import describe
 from basetrainer.callbacks.model_optimizer import MODEL_OPTIMIZER, resume_model, write_state
 from basetrainer.callbacks.tested_state import are_weights_finite, tested_state
 from basetrainer.callbacks.weight_files import BEST, KEPT, LATEST, WeightFiles
+from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import is_sharded
 from basetrainer.engine.base import Base, hears
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger
 from basetrainer.utils.monitor import Monitor, monitoring

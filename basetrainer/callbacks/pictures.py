@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from basetrainer.callbacks.history_part import EpochSummary, HistoryPart, HistoryStart
 from basetrainer.callbacks.samples import SampleCollector
 from basetrainer.callbacks.scene import Scene
+from basetrainer.config.settings import get
 from basetrainer.data.placed import length
+from basetrainer.engine.engine import Engine
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.errors import MissingExtraError
 from basetrainer.plots.canvas import png
 from basetrainer.plots.curves import draw_curves
 from basetrainer.plots.history import read_run
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import write_atomically
-
-if TYPE_CHECKING:
-    from basetrainer.engine.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ _FIRST_COST = 1.0
 """Seconds that the first drawing is taken to need: it imports matplotlib."""
 
 
-class Pictures:
+class Pictures(HistoryPart):
     """Draws ``curves.png`` and ``confusion_matrix.png`` at new bests and at the end.
 
     A new best is drawn if that keeps all drawing below a twentieth of the run's time; one that was
@@ -39,33 +38,30 @@ class Pictures:
     that cannot be drawn is a line in the log: no run ends because of it.
 
     Args:
-        log_dir: Where the run's ``metrics.jsonl`` is.
-        folder: Where the pictures go.
-        tell: Takes PNG files by tag, and an epoch, for TensorBoard.
-        keeps_old: Whether a confusion matrix that is there stays until an epoch is the best so far.
+        start: Where the run's ``metrics.jsonl`` and its board are.
+        engine: Who trains; it says which folder is the run's.
         clock: Returns seconds.
     """
 
     def __init__(
         self,
-        log_dir: Path,
-        folder: Path,
-        tell: Callable[[Mapping[str, bytes], int], None],
+        start: HistoryStart,
+        engine: Engine | None,
         *,
-        keeps_old: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._log_dir = log_dir
-        self._folder = folder
-        self._tell = tell
+        self._log_dir = start.log_dir
+        self._folder = picture_folder(start.log_dir, engine.cfg if engine is not None else None)
+        self._board = start.board
         self._clock = clock
         self._due = clock() + _FIRST_COST / SHARE
         self._samples: dict[str, SampleCollector] = {}
         self._scene: Scene | None = None  # of the best epoch, or of the last one if none is best
-        self._is_drawn = keeps_old and any(folder.glob("confusion_matrix*.png"))
+        # The matrix that is there stays until an epoch is the best so far.
+        self._is_drawn = start.has_best and any(self._folder.glob("confusion_matrix*.png"))
         self._is_off = False
 
-    def see(self, engine: Engine, batch: int, inputs: Any, outputs: Any) -> None:
+    def on_test_summary(self, engine: Engine, batch: int, inputs: Any, outputs: Any) -> None:
         """Keep images of a test batch, until they are drawn or the next evaluation begins."""
         name = engine.test_set
         if batch == 0:
@@ -74,15 +70,23 @@ class Pictures:
         if name in self._samples:
             self._samples[name].see(batch, inputs, outputs)
 
-    def take(self, engine: Engine, epoch: int, *, is_best: bool) -> None:
+    def on_epoch_end(self, engine: Engine | None, summary: EpochSummary) -> None:
         """Take in an evaluation; draw it if it is the best one and drawing is due."""
+        if engine is None or not summary.is_tested:
+            return
         samples = {name: one.held for name, one in self._samples.items() if one.held}
         self._samples = {}
+        is_best = bool(summary.new_best)
         if not is_best and (self._is_drawn or (self._scene and self._scene.is_best)):
             return
-        self._scene, self._is_drawn = Scene.of(engine, epoch, samples, is_best=is_best), False
+        self._scene = Scene.of(engine, summary.epoch, samples, is_best=is_best)
+        self._is_drawn = False
         if is_best and self._clock() >= self._due:
             self.draw()
+
+    def on_train_end(self, engine: Engine | None) -> None:
+        """Draw the run as it ended."""
+        self.draw()
 
     def draw(self) -> None:
         """Draw the curves, and the best evaluation if it was not drawn yet."""
@@ -95,7 +99,7 @@ class Pictures:
                 matrices, images = self._scene.draw()
                 for tag, data in matrices.items():
                     self._write(tag.replace("/", "_"), data)
-                self._tell({**matrices, **images}, self._scene.epoch)
+                self._board.add_pictures({**matrices, **images}, self._scene.epoch)
                 self._is_drawn = True
         except MissingExtraError as error:
             self._is_off = True
@@ -109,7 +113,7 @@ class Pictures:
         write_atomically(self._folder / f"{name}.png", lambda file: file.write(data))
 
 
-def run_folder(log_dir: Path, cfg: Any) -> Path:
+def picture_folder(log_dir: Path, cfg: Any) -> Path:
     """Return where the pictures of a run go.
 
     It is ``cfg.work_dir`` if the log folder lies in it, as in ``work_dir/log``; else nothing but

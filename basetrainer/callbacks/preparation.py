@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from basetrainer.callbacks.samples import normalisation_of
+from basetrainer.config.settings import easy2dict, get
 from basetrainer.datasets.transforms import TransformChain
-from basetrainer.utils.config_dict import easy2dict, get
 
 _SIZED = {"Resize": "resize", "CenterCrop": "center_crop"}
 _TO_UNIT = frozenset({"ToTensor", "ConvertImageDtype", "ToDtype"})

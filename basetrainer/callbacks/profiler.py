@@ -15,8 +15,8 @@ from torch.profiler import profile, schedule
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.log_history import LogHistory
+from basetrainer.config.settings import get
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir
 
 logger = logging.getLogger(__name__)

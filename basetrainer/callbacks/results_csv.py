@@ -77,6 +77,7 @@ class ResultsCsv:
 
     def _cells(self, logs: Logs) -> dict[str, str]:
         """Return the fields of an epoch by their columns."""
+        rates = {name: value for name, value in logs.items() if name.startswith("lr/")}
         places = [("train-", logs.get("train") or {})]
         tests = metrics_by_set(logs.get("test"))
         sets = dict.fromkeys([*(self._test_sets or [""]), *(one for one in tests if tests[one])])
@@ -91,7 +92,7 @@ class ResultsCsv:
                 cells.update({f"{prefix}{one}": _text(number) for one, number in numbers.items()})
                 if self._indicators and not numbers and not has_parts:
                     cells[f"{prefix}{name}"] = ""  # as in the 1.0 versions, both phases have one
-        return cells
+        return cells | {name: _text(rate) for name, rate in flat_numbers(rates).items()}
 
 
 def rewind_csv(path: Path, epoch: int) -> None:

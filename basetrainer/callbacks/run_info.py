@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from basetrainer.__version__ import __version__
-from basetrainer.callbacks.metrics_jsonl import plain
+from basetrainer.callbacks.metrics_jsonl import json_value
 from basetrainer.utils.file_utils import write_or_warn
 
 _GIT_SECONDS = 5.0
@@ -35,7 +35,7 @@ def write_run_info(path: Path, **more: Any) -> None:
     except (OSError, ValueError, AttributeError, TypeError):
         pass  # no run has been here, or the file is not ours
     info = {**run_info(), **more, **({"earlier": earlier} if earlier else {})}
-    write_or_warn(path, json.dumps(plain(info), indent=2, allow_nan=False) + "\n")
+    write_or_warn(path, json.dumps(json_value(info), indent=2, allow_nan=False) + "\n")
 
 
 def run_info() -> dict[str, Any]:

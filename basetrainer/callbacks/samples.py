@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from basetrainer.config.settings import get
 from basetrainer.utils.batches import images_of, labels_of, logits_of
-from basetrainer.utils.config_dict import get
 
 MOST = 16
 """How many images are held of one test set."""

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from basetrainer._epochs import epoch_number
 from basetrainer.callbacks.samples import Samples, normalisation_of
+from basetrainer.config.settings import get
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.plots.canvas import png
 from basetrainer.plots.confusion import draw_confusion
 from basetrainer.plots.samples import draw_samples
-from basetrainer.utils.config_dict import get
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine

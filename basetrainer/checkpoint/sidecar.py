@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from basetrainer.config.yaml_dialect import to_plain
 from basetrainer.errors import CheckpointError, ConfigError
 from basetrainer.utils.file_utils import write_or_warn
-from basetrainer.utils.yaml_dialect import to_plain
 
 NAME = "weights.json"
 """The file, in the folder of the weights."""

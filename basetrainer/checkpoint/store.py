@@ -20,17 +20,17 @@ import torch
 
 from basetrainer.checkpoint.hashed_file import HashedFile
 from basetrainer.checkpoint.manifest import FileEntry, Manifest
-from basetrainer.checkpoint.tree import read_tree, size_of
-from basetrainer.errors import CheckpointError, StorageError
-from basetrainer.utils.file_utils import copy_atomically, create_dir
-from basetrainer.utils.posix import sync_folder
-from basetrainer.utils.run_folder import (
+from basetrainer.checkpoint.run_folder import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     checkpoint_name,
     checkpoint_paths,
     update_of,
 )
+from basetrainer.checkpoint.tree import read_tree, size_of
+from basetrainer.errors import CheckpointError, StorageError
+from basetrainer.utils.file_utils import copy_atomically, create_dir
+from basetrainer.utils.posix import sync_folder
 
 logger = logging.getLogger(__name__)
 

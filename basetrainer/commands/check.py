@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from basetrainer.utils.setup_config import load_config
+from basetrainer.config.parser import load_config
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

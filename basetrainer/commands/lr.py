@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from basetrainer._epochs import epoch_number
+from basetrainer.config.keys import check_key
+from basetrainer.config.parser import load_config
+from basetrainer.config.settings import get
 from basetrainer.errors import ConfigError, MissingExtraError
-from basetrainer.utils.config_keys import as_float, as_int, check_key
-from basetrainer.utils.setup_config import get, load_config
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     name = get(cfg, "scheduler")
     if not name:
         raise ConfigError(f"{args.config_file} names no scheduler. Set e.g. scheduler: cosine")
-    lr = as_float("lr", get(cfg, "lr", 0.1), args.config_file, above=0.0)
-    num_epochs = as_int("num_epochs", get(cfg, "num_epochs", 1), args.config_file, minimum=1)
+    lr = check_key("lr", get(cfg, "lr", 0.1), args.config_file)
+    num_epochs = check_key("num_epochs", get(cfg, "num_epochs", 1), args.config_file)
     given = {key: get(cfg, key) for key in ("milestones", "num_warn_up")}
     given |= check_key("scheduler_args", get(cfg, "scheduler_args"), args.config_file)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)

@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _test_data(folder: Path) -> tuple[dict[str, Any], Any]:
     """Return the test sets of a run by name, and where their relative paths start."""
+    from basetrainer.checkpoint.workspace import SETTINGS_FILE
+    from basetrainer.config.yaml_file import read_yaml
     from basetrainer.errors import ConfigError
-    from basetrainer.utils.workspace import SETTINGS_FILE
-    from basetrainer.utils.yaml_file import read_yaml
 
     file = folder / SETTINGS_FILE
     settings = read_yaml(file).values if file.is_file() else {}

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from basetrainer.config.keys import decides_run, is_told
+from basetrainer.config.settings import origin_of
 from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.resume import Origin, run_fingerprint
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import origin_of
-from basetrainer.utils.config_keys import decides_run, is_told
 from basetrainer.utils.differences import differences
 
 if TYPE_CHECKING:

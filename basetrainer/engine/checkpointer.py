@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
 from basetrainer.checkpoint.manifest import Manifest
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, EXIT
 from basetrainer.checkpoint.run_lock import RunLock
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.checkpoint.tree import is_finite, snapshot
+from basetrainer.config.settings import get
 from basetrainer.data.placed import EPOCH_START
 from basetrainer.engine.changes import find_changes, warn_of_length
 from basetrainer.engine.restored import Restored
@@ -32,10 +34,8 @@ from basetrainer.engine.test_sets import has_figures
 from basetrainer.errors import ConfigError, Preempted, StorageError, UsageError
 from basetrainer.models.learned import learned_state
 from basetrainer.models.structure import structure_of
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.file_utils import create_dir, remove_stale_temporaries
 from basetrainer.utils.monitor import Monitor, deciding_monitor
-from basetrainer.utils.run_folder import CHECKPOINTS, EXIT
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
@@ -127,7 +127,7 @@ class Checkpointer:
     def copies_at_end_of(self, epoch: int) -> bool:
         """Whether callbacks get their copy of the state when this epoch, from 0, is over."""
         every = self._config.save_every_epochs
-        return every is not None and (epoch + 1) % every == 0
+        return every > 0 and (epoch + 1) % every == 0
 
     def save(self, *, at_epoch_end: bool = False) -> None:
         """Write a checkpoint; collective.

@@ -3,54 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import logging
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, IterableDataset
 
-from basetrainer._names import did_you_mean, nearest, nearest_key
+from basetrainer._names import did_you_mean
+from basetrainer.config.keys import warn_of_misspellings
+from basetrainer.config.settings import as_mapping, origin_of
 from basetrainer.distributed.strategy import is_wrapped
 from basetrainer.engine.base import Base
 from basetrainer.engine.config import EngineConfig
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import as_mapping, origin_of
-from basetrainer.utils.config_keys import KNOWN_KEYS
 
 logger = logging.getLogger(__name__)
 
-_ALIKE = 0.8
-"""How alike a key must be to one of the engine's to be taken for it, misspelt."""
-
-_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp"}
+_ELSEWHERE = {"epochs": "num_epochs", "use_amp": "amp", "accum_steps": "accumulate_steps"}
 """What other libraries call a key of the engine."""
 
 _READ_ONCE = (zip, map, filter, enumerate)
 
 
 def warn_of_misspelt_keys(cfg: Any) -> None:
-    """Log a warning for each key that is none of the engine's, but almost one that is not given."""
-    known = [field.name for field in dataclasses.fields(EngineConfig)]
+    """Log a warning for each key that looks like one which is not given.
+
+    Keys of a file have been looked at by the parser, except for names of other libraries.
+    """
     given = as_mapping(cfg)
-    for key in given:
-        if key in known or not isinstance(key, str):
-            continue
-        is_from_file = origin_of(cfg, key) not in ("", "default", "command line")
-        if is_from_file and nearest_key(key, KNOWN_KEYS):
-            continue  # parser_config has said so
-        meant = _ELSEWHERE.get(key) or nearest(key, known, _ALIKE)
-        if meant is not None and meant not in given:
-            logger.warning(
-                "the engine reads no key %r. Did you mean %r? If it is your own, give it a name "
-                "that is less alike.",
-                key,
-                meant,
-            )
+    no_file = ("", "default", "command line")
+    names = [key for key in given if key in _ELSEWHERE or origin_of(cfg, key) in no_file]
+    warn_of_misspellings(names, {}, given, _ELSEWHERE)
 
 
 def check_begun(trainer: object) -> None:
@@ -107,6 +95,23 @@ def check_model(trainer: str, model: Any, num_processes: int) -> None:
         )
 
 
+def refuse_torch_scheduler(callback: Any) -> None:
+    """Refuse a scheduler of torch's among the callbacks, and say how it becomes one.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    if isinstance(callback, (torch.optim.lr_scheduler.LRScheduler, type)) and hasattr(
+        callback, "get_last_lr"
+    ):
+        name = callback.__name__ if isinstance(callback, type) else type(callback).__name__
+        raise ConfigError(
+            f"{name} is a scheduler of torch's, not a callback. Write "
+            f"basetrainer.Schedule.of(scheduler, per='update') in its place, or per='epoch' for "
+            f"one that counts epochs."
+        )
+
+
 def checked_callbacks(trainer: str, callbacks: Any) -> list[Base]:
     """Return the callbacks that ``build_callbacks`` returned, those that are None left out.
 
@@ -129,6 +134,7 @@ def checked_callbacks(trainer: str, callbacks: Any) -> list[Base]:
         raise ConfigError(f"{trainer}.build_callbacks returned a {name}. Return a list: [{name}].")
     given = [callback for callback in callbacks if callback is not None]
     for callback in given:
+        refuse_torch_scheduler(callback)
         if isinstance(callback, type):
             name = callback.__name__
             raise ConfigError(

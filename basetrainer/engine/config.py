@@ -2,184 +2,93 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from basetrainer.config import checks as c
+from basetrainer.config.keys import declares_keys, key, read_keys
 from basetrainer.distributed.strategy import STRATEGIES, StrategyName
-from basetrainer.utils.config_dict import get, origin_of
-from basetrainer.utils.config_keys import as_bool, as_choice, as_float, as_int, check_key
+from basetrainer.engine.stages import as_stages
 
 
+@declares_keys
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """What the engine reads from ``cfg``; every key has a default, so a short cfg trains."""
 
-    num_epochs: int = 1
-    """Epochs to train."""
-
-    progress: bool = True
-    """Whether to show progress bars; without them, and without a terminal, there are lines."""
-
-    gpu_id: tuple[int, ...] | None = None
-    """Accelerators to use, one per process; None means the first free to each process. Without
-    accelerators their number is the number of processes when distributed."""
-
-    log_freq: int = 20
-    """Steps between two log points, where tensors may be read on the host; 0 means only at the
-    end of an epoch."""
-
-    seed: int = 2020
-    """Seed of everything that is drawn."""
-
-    deterministic: bool = False
-    """Whether to use torch's deterministic algorithms; bit-equality on a GPU needs them."""
-
-    amp: Literal["bf16", "fp16", "auto"] | None = None
-    """Mixed precision: bfloat16, or float16 with a gradient scaler; ``auto`` is bfloat16 where the
-    device computes in it, else none."""
-
-    accumulate_steps: int = 1
-    """Micro-batches per optimizer step."""
-
-    clip_grad_norm: float | None = None
-    """Largest allowed 2-norm of all gradients together."""
-
-    channels_last: bool = False
-    """Whether images and weights are laid out with the channels last."""
-
-    keep_memory: bool = False
-    """Whether freed memory stays with the process where the step runs on the CPU (glibc): fewer
-    page faults, and the most that was ever needed is kept."""
-
-    compile: bool = False
-    """Whether the model is compiled with ``torch.compile``."""
-
-    steps_per_epoch: int | None = None
-    """Cut any data, endless data too, into epochs of so many steps; the data goes on across
-    epochs."""
-
-    test_every: int = 1
-    """Epochs between evaluations; the last epoch is always evaluated."""
-
-    inference_mode: bool = True
-    """Whether evaluations run in ``torch.inference_mode``; else in ``torch.no_grad``, for a model
-    that keeps tensors of an evaluation and trains with them."""
-
-    on_nonfinite: Literal["raise", "skip", "ignore"] = "raise"
-    """When a loss is NaN or infinite: raise at the next log point and before anything is saved,
-    skip the update, or go on."""
-
-    max_skips: int = 10
-    """With ``on_nonfinite: skip``: how many updates in a row may be skipped."""
-
-    strategy: StrategyName = "auto"
-    """How the model is spread: one device, DataParallel, DistributedDataParallel, or in parts over
-    the processes (FSDP2)."""
-
-    ema_decay: float | None = None
-    """Decay per update of an averaged copy of the weights, which is then tested and saved."""
-
-    early_stop: int | None = None
-    """Stop after so many evaluations without improvement."""
-
-    early_stop_indicator: str | None = None
-    """The figure that must improve; by default that of ModelCheckpoint."""
-
-    max_minutes: float | None = None
-    """Stop after so many minutes."""
-
-    stall_limit: float | None = None
-    """End a run that does nothing for so many seconds, and print where each process is; a step, a
-    hook, a wait for data or a save that takes longer counts as nothing."""
-
-    profile_steps: int = 0
-    """Write a torch.profiler trace of so many training steps; 0 writes none."""
-
-    resume: str = "never"
-    """``auto`` goes on with the run in ``work_dir`` if there is one, a path with that run (its
-    folder, or one of its checkpoints); ``never`` trains afresh and writes no checkpoints."""
-
-    save_every_updates: int | None = None
-    """Optimizer steps between two checkpoints."""
-
-    save_every_epochs: int | None = 1
-    """Epochs between two checkpoints; 0 means none but the last."""
-
-    save_every_minutes: float | None = None
-    """Minutes between two checkpoints."""
-
-    keep_last: int = 2
-    """How many of the newest checkpoints stay."""
-
-    keep_best: int = 1
-    """How many of the best checkpoints stay, by ModelCheckpoint's indicator."""
-
-    async_save: bool = False
-    """Whether checkpoints are copied in memory and written while the training goes on."""
-
-    slim_lambda: float | None = None
-    """Weight of an L1 penalty on the scales of BatchNorms, for pruning by them (``Slim``)."""
+    num_epochs: int = key(1, c.COUNT, "Epochs to train.", "30", decides=False)
+    progress: bool = key(True, c.SWITCH, "Whether to show progress bars, or lines.", decides=False)
+    gpu_id: tuple[int, ...] | None = key(
+        None, c.as_gpu_id, "Accelerators, one per process; null: those free.", "[0]", decides=False
+    )
+    log_freq: int = key(
+        20, c.FROM_ZERO, "Steps between log points; 0: only the end of an epoch.", decides=False
+    )
+    seed: int = key(2020, c.FROM_ZERO, "Seed of all random sampling.")
+    deterministic: bool = key(
+        False, c.SWITCH, "Whether to use torch's deterministic algorithms.", decides="warn"
+    )
+    amp: Literal["bf16", "fp16", "auto"] | None = key(
+        None, c.choice("bf16", "fp16", "auto"), "Mixed precision; auto: bf16 where computed in."
+    )
+    accumulate_steps: int = key(1, c.COUNT, "Micro-batches per optimizer step.")
+    clip_grad_norm: float | None = key(None, c.POSITIVE, "Largest 2-norm of all gradients.")
+    channels_last: bool = key(False, c.SWITCH, "Whether channels are last in memory.")
+    keep_memory: bool = key(
+        False, c.SWITCH, "Whether freed memory stays with the process (CPU, glibc).", decides=False
+    )
+    compile: bool = key(False, c.SWITCH, "Whether to use torch.compile.", decides="warn")
+    steps_per_epoch: int | None = key(None, c.COUNT, "Cut any data, endless too, into epochs.")
+    test_every: int = key(1, c.COUNT, "Epochs between evaluations; the last is always evaluated.")
+    inference_mode: bool = key(
+        True, c.SWITCH, "Evaluate in torch.inference_mode, else torch.no_grad.", decides=False
+    )
+    on_nonfinite: Literal["raise", "skip", "ignore"] = key(
+        "raise", c.choice("raise", "skip", "ignore"), "What a NaN or infinite loss does."
+    )
+    max_skips: int = key(10, c.COUNT, "Updates in a row that on_nonfinite: skip may skip.")
+    strategy: StrategyName = key(
+        "auto", c.choice(*STRATEGIES), "How the model is spread over devices.", decides="warn"
+    )
+    unfreeze: tuple[dict[str, Any], ...] = key((), as_stages, "Layers that are thawed, and when.")
+    ema_decay: float | None = key(
+        None, c.FRACTION, "Decay per update of averaged weights, then tested and saved.", "0.999"
+    )
+    early_stop: int | None = key(
+        None, c.COUNT, "Stop after so many evaluations without improvement.", decides="warn"
+    )
+    early_stop_indicator: str | None = key(
+        None, c.TEXT, "Metric that must improve; null: ModelCheckpoint's.", "loss", decides="warn"
+    )
+    max_minutes: float | None = key(None, c.POSITIVE, "Stop after so many minutes.", decides=False)
+    stall_limit: float | None = key(
+        None, c.POSITIVE, "End a run in which nothing ends for so many seconds.", decides=False
+    )
+    profile_steps: int = key(
+        0, c.FROM_ZERO, "Training steps in a torch.profiler trace.", decides=False
+    )
+    resume: str = key(
+        "never", c.as_resume, "What run to resume; auto: that in work_dir.", "auto", decides=False
+    )
+    save_every_updates: int | None = key(
+        None, c.COUNT, "Optimizer steps between checkpoints.", decides=False
+    )
+    save_every_epochs: int = key(
+        1, c.FROM_ZERO, "Epochs between checkpoints; 0: only the last.", decides=False
+    )
+    save_every_minutes: float | None = key(
+        None, c.POSITIVE, "Minutes between checkpoints.", decides=False
+    )
+    keep_last: int = key(2, c.COUNT, "How many of the newest checkpoints stay.", decides=False)
+    keep_best: int = key(1, c.FROM_ZERO, "How many of the best checkpoints stay.", decides=False)
+    async_save: bool = key(
+        False, c.SWITCH, "Whether checkpoints are written while training continues.", decides=False
+    )
+    slim_lambda: float | None = key(
+        None, c.POSITIVE, "Weight of the L1 penalty on BatchNorm scales (Slim).", "0.0001"
+    )
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> EngineConfig:
-        """Pick the engine's keys out of ``cfg`` and check them.
-
-        Args:
-            cfg: An EasyDict, Namespace, dict, or any object with attributes; keys it lacks, or
-                that are None, have their defaults.
-
-        Raises:
-            ConfigError: If a value is of the wrong type or out of range; names key, value, origin
-                and mend.
-        """
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            value = get(cfg, field.name)
-            if value is not None:
-                values[field.name] = _check(field.name, value, origin_of(cfg, field.name))
-        return cls(**values)
-
-
-_COUNTS = (
-    *("accumulate_steps", "steps_per_epoch", "test_every", "max_skips", "early_stop"),
-    *("save_every_updates", "keep_last"),
-)
-
-_SWITCHES = (
-    *("deterministic", "channels_last", "keep_memory", "compile", "async_save", "inference_mode"),
-)
-
-
-def _check(name: str, value: Any, origin: str) -> Any:
-    """Return the value of one engine key, converted; raise ConfigError if it is no good."""
-    if name == "gpu_id":
-        return tuple(check_key(name, value, origin))
-    if name in ("num_epochs", "progress", "log_freq", "resume"):
-        return check_key(name, value, origin)
-    if name in _SWITCHES:
-        return as_bool(name, value, origin)
-    if name in ("seed", "keep_best", "profile_steps"):
-        return as_int(name, value, origin, minimum=0)
-    if name == "save_every_epochs":
-        return as_int(name, value, origin, minimum=0) or None
-    if name in _COUNTS:
-        return as_int(name, value, origin, minimum=1)
-    if name in (
-        "clip_grad_norm",
-        "max_minutes",
-        "save_every_minutes",
-        "slim_lambda",
-        "stall_limit",
-    ):
-        return as_float(name, value, origin, above=0.0)
-    if name == "ema_decay":
-        return as_float(name, value, origin, above=0.0, below=1.0)
-    if name == "early_stop_indicator":
-        return str(value)
-    choices = {
-        "amp": ("bf16", "fp16", "auto"),
-        "on_nonfinite": ("raise", "skip", "ignore"),
-        "strategy": STRATEGIES,
-    }[name]
-    return as_choice(name, value, origin, choices)
+        """Pick the engine's keys out of ``cfg``; see :func:`~basetrainer.config.keys.read_keys`."""
+        return read_keys(cls, cfg)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from basetrainer._names import did_you_mean
 from basetrainer.checkpoint.tree import tensors_of
+from basetrainer.config.settings import as_mapping
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.engine import Engine
 from basetrainer.engine.frames import entries, is_users, users_line
 from basetrainer.errors import BaseTrainerError, first_line
 from basetrainer.utils.batches import labels_of, logits_of
-from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.torch_tools import evaluation_mode
 
 _TORCH = Path(torch.__file__).parent
@@ -76,7 +76,7 @@ def described(batch: Any) -> str:
     few = isinstance(batch, (list, tuple)) and len(batch) <= _FEW_PARTS
     index = re.compile(r"(?<!^)\[\d+\]" if few else r"\[\d+\]")
     alike: dict[tuple[str, str, int], list[torch.Size]] = {}
-    for place, tensor in tensors_of(_plain(batch)):
+    for place, tensor in tensors_of(_as_dict(batch)):
         kind = index.sub("", place), str(tensor.dtype).removeprefix("torch."), tensor.ndim
         alike.setdefault(kind, []).append(tensor.shape)
     parts = []
@@ -91,7 +91,7 @@ def described(batch: Any) -> str:
 def nonfinite(batch: Any) -> str:
     """Say which tensors of a batch hold NaN or infinite numbers; "" if none does."""
     found = []
-    for place, tensor in tensors_of(_plain(batch)):
+    for place, tensor in tensors_of(_as_dict(batch)):
         if tensor.is_floating_point():
             count = int((~tensor.isfinite()).sum())
             if count:
@@ -99,7 +99,7 @@ def nonfinite(batch: Any) -> str:
     return f"NaN or infinite numbers in the batch: {', '.join(found)}" if found else ""
 
 
-def _plain(batch: Any) -> Any:
+def _as_dict(batch: Any) -> Any:
     """Return a mapping as a dict, which :func:`tensors_of` looks into."""
     return dict(batch) if isinstance(batch, Mapping) else batch
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from easydict import EasyDict
 
+from basetrainer.config.keys import read_key
+from basetrainer.config.settings import as_mapping, get, put
 from basetrainer.engine.estimate import existing
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import as_mapping, get, put
 
 _OUTPUTS = ("model_dir", "log_dir", "model_root", "log_root")
 """Keys, beside ``work_dir``, that say where a run writes."""
@@ -34,7 +35,7 @@ def redirected(cfg: Any, folder: Path) -> Any:
     changed = moved(cfg, folder)
     put(changed, "resume", "auto")
     put(changed, "save_every_epochs", 1)
-    put(changed, "num_epochs", max(2, int(get(cfg, "num_epochs") or 1)))
+    put(changed, "num_epochs", max(2, read_key(cfg, "num_epochs")))
     return changed
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,32 +12,33 @@ import torch
 
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
+from basetrainer._metrics import flat_numbers
 from basetrainer.checkpoint.store import CheckpointStore
+from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
+from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.diagnosis import described, diagnosed, nonfinite
 from basetrainer.engine.dry_folders import escaping, redirected, refuse_unwritable, target_folder
 from basetrainer.engine.dry_report import DryRunReport
 from basetrainer.engine.dry_stage import (
     Probe,
-    figures,
-    fingerprints,
     last_batch,
     temporary_folder,
     undisturbed,
+    weight_sums,
 )
 from basetrainer.engine.estimate import Seconds, estimate
 from basetrainer.engine.resume import find_origin
 from basetrainer.engine.step import Step
 from basetrainer.errors import CheckpointError, ConfigError, NonFiniteError
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.monitor import deciding_monitor
 
 if TYPE_CHECKING:
     from basetrainer.engine.trainer import EngineTrainer
 
 BATCHES = 2
-"""Of training, and of each test set, in each of the two passes."""
+"""Of training, and of each test set, in each of the two runs."""
 
 
 def dry_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> DryRunReport:
@@ -46,13 +46,12 @@ def dry_run(make_trainer: Callable[[Any], EngineTrainer], cfg: Any) -> DryRunRep
 
     A trainer is built from a copy of ``cfg`` whose folders are in a temporary one. It trains on 2
     batches, tests on 2, saves, verifies the checkpoint and draws its pictures. A second trainer
-    goes on from the checkpoint with the same weights and does it again. A batch as small as the
-    last one of an epoch goes through the network, too. What that took says what
-    the real run needs. Nothing else is written, as long as the program takes its folders from
-    ``create_workspace`` or from ``work_dir``, ``model_dir`` and ``log_dir`` of ``cfg``; one whose
-    callbacks write elsewhere is built, but not run. Generators, logging and ``cfg`` are as before.
-
-    An epoch that a program trains in its own way, without ``self.batches``, is trained whole.
+    resumes from the checkpoint, with the same weights, and does it again: what cannot be restored
+    shows in its steps. A batch as small as the last one of an epoch goes through the network, too.
+    What that took says what the real run needs. Nothing else is written, as long as the program
+    takes its folders from ``create_workspace`` or from ``work_dir``, ``model_dir`` and ``log_dir``
+    of ``cfg``; one whose callbacks write elsewhere is built, but not run. Generators, logging and
+    ``cfg`` are as before.
 
     Args:
         make_trainer: The class of the trainer, or what else makes one from a configuration.
@@ -85,45 +84,50 @@ class _Rehearsal:
         self._cfg = cfg
         self._folder = folder
         self._report = report
-        self._seconds = Seconds()
+        self._seconds: Seconds = {"train": [], "test": []}
+        # What runs, for the text of an error:
         self._used_cfg = cfg
         self._trainer: EngineTrainer | None = None
         self._batch: Any = None
-        self._place = ""
-        self._weights: dict[str, tuple[float, float]] = {}
+        self._place = "folder"
 
     def play(self) -> None:
         """Do one part after the other, as far as it goes."""
-        parts = (
-            self._check_folder,
-            self._build,
-            self._train,
-            self._try_last_batch,
-            self._check_checkpoint,
-            self._go_on,
-            self._estimate,
-        )
-        for part in parts:
-            try:
-                part()
-            except Exception as error:
-                if DistContext.current().world_size > 1:
-                    raise  # the other processes wait for this one: all must end
-                text = diagnosed(error, self._used_cfg, self._trainer, self._batch)
-                text = text.replace(str(self._folder), str(target_folder(self._cfg)))
-                self._report.problems.append(f"{self._place}: {text}")
-                return
+        try:
+            self._check_folder()
+            trainer = self._built()
+            self._tell_data(trainer)
+            self._train(trainer)
+            self._check_checkpoint(trainer)
+            self._resume(weight_sums(trainer.model))
+            self._trainer = trainer
+            self._try_last_batch(trainer)
+            self._estimate(trainer)
+        except Exception as error:
+            if DistContext.current().world_size > 1:
+                raise  # the other processes wait for this one: all must end
+            text = diagnosed(error, self._used_cfg, self._trainer, self._batch)
+            text = text.replace(str(self._folder), str(target_folder(self._cfg)))
+            self._report.problems.append(f"{self._place}: {text}")
 
     def _check_folder(self) -> None:
-        self._place = "folder"
         folder = target_folder(self._cfg)
         refuse_unwritable(folder)
         resume = get(self._cfg, "resume")
         if isinstance(resume, str) and resume.strip().lower() not in ("auto", "never", ""):
             find_origin(resume, CheckpointStore(self._folder), folder)
 
-    def _build(self) -> None:
-        trainer = self._trainer = self._made()
+    def _built(self) -> EngineTrainer:
+        """Make a trainer that takes no more than a few batches of each loader."""
+        self._place, self._trainer = "build", None
+        self._used_cfg = redirected(self._cfg, self._folder)
+        trainer = self._trainer = self._make(self._used_cfg)
+        trainer.progress = False
+        trainer.max_batches = BATCHES
+        trainer.observer = self._looked_at
+        return trainer
+
+    def _tell_data(self, trainer: EngineTrainer) -> None:
         outside = escaping(trainer.callbacks, self._folder)
         if outside:
             raise ConfigError(
@@ -142,32 +146,37 @@ class _Rehearsal:
                 f"each epoch is one step."
             )
 
-    def _train(self) -> None:
-        trainer = self._present()
-        before = fingerprints(trainer.model)
+    def _train(self, trainer: EngineTrainer) -> None:
+        before = weight_sums(trainer.model)
         trainer.num_epochs = 1
-        self._place = "before the first batch"
-        logs = trainer.run()
-        self._batch, self._place = None, "after the epoch"
-        after = self._weights = fingerprints(trainer.model)
-        steps = trainer.position.update
-        changed = sum(before[name] != after[name] for name in after)
-        told = "".join(f", {name} {figure:.4g}" for name, figure in figures(logs.get("train")))
-        self._report.lines["train"] = f"{steps} updates{told}, {changed} of {len(after)} weights"
-        self._report.lines["train"] += " changed"
-        self._check_changes(before, after, trainer)
-        self._check_figures(logs)
-        if (monitor := deciding_monitor(trainer.callbacks)) is not None:
-            self._report.lines["monitor"] = str(monitor)
-        pictures = sorted(file.name for file in self._folder.rglob("*.png"))
-        self._report.lines["pictures"] = ", ".join(pictures) or "none"
-
-    def _check_changes(self, before: Any, after: Any, trainer: EngineTrainer) -> None:
-        """Look for weights that did not learn."""
-        if trainer.config.amp == "fp16":
-            return  # its scaler may leave out the first updates
+        logs = self._run(trainer)
+        self._place = "after the epoch"
+        after = weight_sums(trainer.model)
         still = [name for name in after if before[name] == after[name]]
-        if len(still) == len(after):
+        told = "".join(
+            f", {name} {value:.4g}" for name, value in flat_numbers(logs.get("train")).items()
+        )
+        lines = self._report.lines
+        lines["train"] = (
+            f"{trainer.position.update} updates{told}, {len(after) - len(still)} of {len(after)} "
+            f"weights changed"
+        )
+        if trainer.config.amp != "fp16":  # its scaler may leave out the first updates
+            self._check_changes(still, len(after))
+        tests = flat_numbers(logs.get("test"))
+        none = "no tests" if trainer.test_loader is None else "no figures"
+        lines["test"] = ", ".join(f"{name} {value:.4g}" for name, value in tests.items()) or none
+        for name, value in tests.items():
+            if not math.isfinite(value):
+                raise NonFiniteError(f"the test figure {name} is {value}")
+        if (monitor := deciding_monitor(trainer.callbacks)) is not None:
+            lines["monitor"] = str(monitor)
+        pictures = sorted(file.name for file in self._folder.rglob("*.png"))
+        lines["pictures"] = ", ".join(pictures) or "none"
+
+    def _check_changes(self, still: list[str], count: int) -> None:
+        """Look for weights that did not learn."""
+        if len(still) == count:
             self._report.problems.append(
                 "train: no weight has changed. Is lr 0, are all layers frozen, or does the "
                 "optimizer have the parameters of another network?"
@@ -179,19 +188,8 @@ class _Rehearsal:
                 f"to learn, look for them in the optimizer, and in what the loss is made of."
             )
 
-    def _check_figures(self, logs: Logs) -> None:
-        """Tell the figures of the tests, and refuse those that are no numbers."""
-        told = []
-        for name, figure in figures(logs.get("test")):
-            told.append(f"{name} {figure:.4g}")
-            if not math.isfinite(figure):
-                raise NonFiniteError(f"the test figure {name} is {figure}")
-        has_tests = self._trainer is not None and self._trainer.test_loader is not None
-        self._report.lines["test"] = ", ".join(told) or ("no figures" if has_tests else "no tests")
-
-    def _check_checkpoint(self) -> None:
+    def _check_checkpoint(self, trainer: EngineTrainer) -> None:
         self._place = "checkpoint"
-        trainer = self._present()
 
         def verified() -> str:
             store = trainer.checkpointer.store if trainer.checkpointer is not None else None
@@ -205,28 +203,23 @@ class _Rehearsal:
         # The one that has written it: to the others it may not be there yet.
         self._report.lines["checkpoint"] = trainer.context.on_main(verified)
 
-    def _go_on(self) -> None:
-        self._place = "resume"
-        first, self._trainer = self._present(), None
-        second = self._trainer = self._made()
+    def _resume(self, saved: dict[str, tuple[float, float]]) -> None:
+        trainer = self._built()
         probe = Probe()
-        second.callbacks = [probe, *second.callbacks]
-        second.num_epochs = 2
+        trainer.callbacks = [probe, *trainer.callbacks]
+        trainer.num_epochs = 2
+        self._run(trainer, "resume")
         self._place = "resume"
-        second.run()
-        self._batch, self._place = None, "resume"
         if probe.epoch != 1:
             raise CheckpointError("the second run has begun anew instead of going on")
-        if probe.weights != self._weights:
+        if probe.weights != saved:
             raise CheckpointError("the second run goes on with other weights than were saved")
         self._report.lines["resume"] = (
             f"went on in epoch {epoch_number(probe.epoch)} with the same weights"
         )
-        self._trainer = first
 
-    def _try_last_batch(self) -> None:
+    def _try_last_batch(self, trainer: EngineTrainer) -> None:
         """Run the step for a batch as small as the last one of an epoch, which no pass has seen."""
-        trainer = self._present()
         batch, size = last_batch(trainer.train_loader)
         is_own_step = type(trainer).train_step is not Step.train_step
         if not size or is_own_step or trainer.world_size > 1:
@@ -245,10 +238,9 @@ class _Rehearsal:
             )
         self._batch = None
 
-    def _estimate(self) -> None:
+    def _estimate(self, trainer: EngineTrainer) -> None:
         self._place = "estimate"
-        trainer = self._present()
-        num_epochs = int(get(self._cfg, "num_epochs") or 1)
+        num_epochs = EngineConfig.from_cfg(self._cfg).num_epochs
         real = target_folder(self._cfg)
         found = estimate(trainer, self._seconds, num_epochs, self._folder, real)
         self._report.estimate = found
@@ -259,32 +251,21 @@ class _Rehearsal:
                 f"left. Make room, or lower keep_last, keep_best or ModelCheckpoint's model_nums."
             )
 
-    def _made(self) -> EngineTrainer:
-        """Make a trainer that sees no more than a few batches of each loader."""
-        self._place = "build"
-        self._used_cfg = redirected(self._cfg, self._folder)
-        trainer = self._make(self._used_cfg)
-        trainer.progress = False
-        trainer.batches = self._few  # type: ignore[method-assign]
-        return trainer
+    def _run(self, trainer: EngineTrainer, place: str = "before the first batch") -> Logs:
+        self._place = place
+        logs = trainer.run()
+        self._batch = None
+        return logs
 
-    def _few(self, loader: Iterable[Any], title: str) -> Iterator[Any]:
-        """Yield the first batches, with a look at each, and take the time."""
-        phase = "train" if title.startswith("Train") else "test"
-        found = self._seconds.train if phase == "train" else self._seconds.test
+    def _looked_at(self, batches: Iterable[Any], phase: str) -> Iterator[Any]:
+        """Look at each batch on its way, and take the time."""
         begin = time.monotonic()
-        for number, batch in enumerate(islice(loader, BATCHES)):
+        for number, batch in enumerate(batches):
             self._batch, self._place = batch, f"{phase} batch {number}"
-            if f"{phase} data" not in self._report.lines:
-                self._report.lines[f"{phase} data"] = described(batch)
+            self._report.lines.setdefault(f"{phase} data", described(batch))
             if bad := nonfinite(batch):
                 self._report.problems.append(f"{self._place}: {bad}.")
             yield batch
-            found.append(time.monotonic() - begin)
+            self._seconds[phase].append(time.monotonic() - begin)
             begin = time.monotonic()
         self._batch, self._place = None, f"after the last {phase} batch"
-
-    def _present(self) -> EngineTrainer:
-        if self._trainer is None:
-            raise AssertionError("the trainer is built first")
-        return self._trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,26 +37,17 @@ class Probe(Base):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Look at position and weights, which are restored by now."""
         self.epoch = self._engine.position.epoch
-        self.weights = fingerprints(self._engine.model)
+        self.weights = weight_sums(self._engine.model)
         self._engine = None
 
 
-def fingerprints(model: nn.Module) -> dict[str, tuple[float, float]]:
+def weight_sums(model: nn.Module) -> dict[str, tuple[float, float]]:
     """Return two numbers for each weight that is trained, by its name."""
     return {
         name: (float(one.detach().double().sum()), float(one.detach().double().square().sum()))
         for name, one in unwrap(model).named_parameters()
         if one.requires_grad
     }
-
-
-def figures(metrics: Mapping[str, Any] | None, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the name and value of each figure; those of groups and test sets as ``SET/NAME``."""
-    for name, value in (metrics or {}).items():
-        if isinstance(value, Mapping):
-            yield from figures(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)):
-            yield f"{prefix}{name}", float(value)
 
 
 def last_batch(loader: Any) -> tuple[Any, int]:

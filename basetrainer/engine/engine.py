@@ -15,6 +15,7 @@ from basetrainer._logs import Logs, phase_metrics
 from basetrainer.data.ranks import shard_loader, shard_test_sets
 from basetrainer.data.resume import close_workers
 from basetrainer.distributed.replicas import check_alike, check_frozen
+from basetrainer.engine import checks
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer, run_folder
 from basetrainer.engine.clock import Clock
@@ -53,6 +54,10 @@ class Engine(Evaluation):
         test_step: The test batch that is, or was last, evaluated, from 0.
         device: Where batches are moved to.
         progress: Whether to show progress bars; lines are shown in any case.
+        max_batches: Batches at most of each epoch of training and of each test set, to try a
+            trainer out; None takes all. The learning rate is that of whole epochs.
+        observer: What the batches of a phase, ``train`` or ``test``, go through on their way out of
+            :meth:`batches`: a generator function of the batches and the phase; None is nothing.
         requests: Who asked the run to stop, and why.
         training_data: Where in ``train_loader`` the run is.
         checkpointer: Saves the run, so that it can go on; None if ``resume`` is ``never``.
@@ -122,6 +127,7 @@ class Engine(Evaluation):
         self.position.epoch = epoch
         self.position.end_epoch()
         self.run_clock.end_epoch(self)
+        self._log_rates(logs)
         self.on_epoch_end(epoch, logs)
         request = self.requests.settle()
         if self.checkpointer is not None:
@@ -285,6 +291,7 @@ class Engine(Evaluation):
 
     def _gather_audience(self) -> Any:
         for callback in self.callbacks:
+            checks.refuse_torch_scheduler(callback)
             if not isinstance(callback, Base):
                 raise ConfigError(
                     f"{callback!r} among the callbacks is no Callback. Derive its class from "

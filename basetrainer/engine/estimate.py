@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from basetrainer.checkpoint.run_folder import CHECKPOINTS
 from basetrainer.data.placed import length
 from basetrainer.engine.progress import duration
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.utils.disk import free_bytes
 from basetrainer.utils.posix import peak_memory
-from basetrainer.utils.run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine
@@ -23,17 +23,8 @@ if TYPE_CHECKING:
 _KEPT_MODEL = re.compile(r"model_\d{3,}(_.*)?\.pth")
 
 
-@dataclass
-class Seconds:
-    """What the steps of a few batches took."""
-
-    train: list[float] = field(default_factory=list)
-    test: list[float] = field(default_factory=list)
-
-    @staticmethod
-    def of_one(found: list[float]) -> float:
-        """Return the time of a usual step: the first ones warm things up, so the shortest."""
-        return min(found, default=0.0)
+Seconds: TypeAlias = dict[str, list[float]]
+"""What the steps of a few batches took, by phase: ``train`` and ``test``."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +71,8 @@ def estimate(
     tests = sum(length(one) for one in named_test_sets(engine.test_loader).values())
     num_tests = -(-num_epochs // engine.config.test_every)
     saving = engine.run_clock.measure_run(engine)["checkpoints"]
-    whole = num_epochs * (steps * Seconds.of_one(seconds.train) + saving)
-    whole += num_tests * tests * Seconds.of_one(seconds.test)
+    whole = num_epochs * (steps * _of_one(seconds["train"]) + saving)
+    whole += num_tests * tests * _of_one(seconds["test"])
     disk = _disk(engine, num_epochs, written)
     free = free_bytes(existing(real_folder))
     return Estimate(num_epochs, steps, whole, _memory(engine.device), disk, free)
@@ -92,6 +83,11 @@ def existing(folder: Path) -> Path:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
+
+
+def _of_one(seconds: list[float]) -> float:
+    """Return the time of a usual step: the first ones warm things up, so the shortest."""
+    return min(seconds, default=0.0)
 
 
 def _disk(engine: Engine, num_epochs: int, written: Path) -> int:

@@ -13,6 +13,7 @@ from basetrainer._logs import Logs, Phase, SetLogs, phase_metrics
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
 from basetrainer.engine.checkpointer import Checkpointer
+from basetrainer.engine.first_batches import FirstBatches
 from basetrainer.engine.progress import Progress
 from basetrainer.engine.requests import Requests
 from basetrainer.engine.signals import NOTHING, PREEMPT
@@ -40,6 +41,8 @@ class Evaluation(Step):
         self.test_loader: Any = None
         self.test_set, self.test_step = "", 0
         self.progress = self.config.progress
+        self.max_batches: int | None = None
+        self.observer: Callable[[Iterable[Any], Phase], Iterable[Any]] | None = None
         self.requests = Requests(self.context)
         self.checkpointer: Checkpointer | None = None
         self.test_weights: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -80,9 +83,11 @@ class Evaluation(Step):
         """
         if self._phase == "train" and self._running is not None and loader is self.train_loader:
             loader = self._running
-        if not self.context.is_main:
-            return loader
-        return self._screen.watch(loader, title, cast("Engine", self), self._phase)
+        if self.context.is_main:
+            loader = self._screen.watch(loader, title, cast("Engine", self), self._phase)
+        if self.observer is not None and self._phase is not None:
+            loader = self.observer(loader, self._phase)
+        return loader
 
     def _answer(self, request: int) -> None:
         """Save if it is due or asked for, and leave if that is; a checkpointer is there."""
@@ -109,6 +114,8 @@ class Evaluation(Step):
         with weights, mode, evaluating(self.model), self._within("test"):
             for self.test_set, one in named_test_sets(loader).items():
                 self.on_test_begin(logs)
+                if one is not None and self.max_batches is not None:
+                    one = FirstBatches(one, self.max_batches)
                 self.run_test_epoch(one, logs)
                 request = NOTHING if self.checkpointer is None else self.requests.settle()
                 if request >= PREEMPT:

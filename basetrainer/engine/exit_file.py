@@ -7,9 +7,9 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from basetrainer.checkpoint.run_folder import EXIT
 from basetrainer.errors import Preempted, first_line
 from basetrainer.utils.file_utils import write_atomically
-from basetrainer.utils.run_folder import EXIT
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine

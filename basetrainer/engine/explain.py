@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from basetrainer._epochs import epoch_number
+from basetrainer.config.keys import all_keys
+from basetrainer.config.settings import as_mapping, get, origin_of
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.base import Base, hears
 from basetrainer.engine.dry_folders import moved, target_folder
 from basetrainer.engine.dry_report import DryRunReport
 from basetrainer.engine.dry_stage import temporary_folder, undisturbed
-from basetrainer.utils.config_dict import as_mapping, get, origin_of
 
 if TYPE_CHECKING:
     from basetrainer.engine.trainer import EngineTrainer
@@ -155,13 +155,15 @@ def _listens(callback: Base, name: str) -> bool:
 
 
 def _settings(trainer: EngineTrainer, cfg: Any) -> Iterator[str]:
-    effective = {
-        field.name: getattr(trainer.config, field.name)
-        for field in dataclasses.fields(trainer.config)
-    }
     given = as_mapping(trainer.cfg) if trainer.cfg is not None else {}
-    own = {key: given[key] for key in given if key not in effective}
-    for key, value in {**effective, **own}.items():
+    engine = vars(trainer.config)
+    declared = {
+        key: one.default
+        for key, one in all_keys().items()
+        if not one.owner.startswith("basetrainer.")
+    }
+    own = {key: given[key] for key in given if key not in engine}
+    for key, value in {**engine, **declared, **own}.items():
         text = str(value)
         text = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
         yield f"  {key}: {text}  ({_origin(trainer, cfg, key)})"

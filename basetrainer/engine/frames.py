@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from basetrainer.errors import OutOfMemoryError, UsageError
+
+_IN_THE_STEP = (OutOfMemoryError, UsageError)
+"""Errors of which one wants to know where in the network they came up."""
+
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _PACKAGES = tuple(
     {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -65,12 +70,20 @@ def users_line(error: BaseException) -> str:
 def users_stack(error: BaseException, at_most: int = 3) -> str:
     """Return the innermost lines of the user's code that led to an error of ours, as Python does.
 
-    "" if the user's code takes no part; what raised it may be its cause.
+    "" if the user's code takes no part, or the message says all: that of a wrong config does.
     """
-    while error.__cause__ is not None and not isinstance(error.__cause__, SystemExit):
+    if not isinstance(error, _IN_THE_STEP):
+        return ""
+    while error.__cause__ is not None:
         error = error.__cause__
     found = [one for one in entries(error) if is_users(one.tb_frame)]
     summaries = traceback.StackSummary.extract(
         ((one.tb_frame, one.tb_lineno) for one in found[-at_most:]), lookup_lines=True
     )
     return "".join(summaries.format()).rstrip()
+
+
+def users_lines(error: BaseException) -> str:
+    """Return the same of an error of this process, or of the one that it comes from, as lines."""
+    stack = getattr(error, "stack", "") or users_stack(error)
+    return f"{stack}\n" if stack else ""

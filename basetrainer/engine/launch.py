@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from basetrainer.engine.exit_file import INTERRUPTED
+from basetrainer.engine.frames import users_lines
 from basetrainer.engine.group import run_in_group
 from basetrainer.engine.launch_checks import check_machines, check_pickles, warn_of_lone_copies
 from basetrainer.engine.notes import VANISHED, Note, Notes, how_left
@@ -111,7 +112,7 @@ def launch(
             raise
         kind = {Preempted: "preempted", KeyboardInterrupt: "interrupted"}.get(type(error), "error")
         if os.environ.get("RANK", "0") == "0":
-            sys.stderr.write(f"{kind}: {error}\n")
+            sys.stderr.write(f"{users_lines(error)}{kind}: {error}\n")
         raise SystemExit(getattr(error, "exit_code", INTERRUPTED)) from None
     finally:
         if sets_time:
@@ -181,13 +182,14 @@ def _start(
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    agent_log = logging.getLogger("torch.distributed.elastic")
-    level = agent_log.level
+    names = "torch.distributed.elastic", "torch.multiprocessing.spawn"
+    levels = {log: log.level for log in map(logging.getLogger, names)}
     if "shutdown_timeout" in {field.name for field in dataclasses.fields(LaunchConfig)}:
         settings["shutdown_timeout"] = _SAVE_TIMEOUT
     with tempfile.TemporaryDirectory(prefix="basetrainer-") as folder:
         config = LaunchConfig(**settings, logs_specs=DefaultLogsSpecs(log_dir=folder))
-        agent_log.setLevel(logging.CRITICAL)  # it tells every failure twice; we tell it once
+        for log in levels:  # they tell every failure twice; we tell it once
+            log.setLevel(logging.CRITICAL)
         attempts = [Notes(folder, attempt) for attempt in range(settings["max_restarts"] + 1)]
         sweeper = Sweeper(attempts)
         sweeper.start()
@@ -208,7 +210,8 @@ def _start(
             raise LaunchError(f"{name} ended the processes.") from None
         finally:
             sweeper.close()
-            agent_log.setLevel(level)
+            for log, level in levels.items():
+                log.setLevel(level)
         how = how_left(attempts)
         if how is not None:
             raise how
@@ -234,7 +237,7 @@ def _tell(note: Note, peers: Peers | None) -> None:
     """Print how a job ended that something else started: once on each machine."""
     error = note.error()
     if peers is None or peers.is_speaker():
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"{users_lines(error)}error: {error}\n")
     if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun shows it at its end
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 

@@ -99,11 +99,15 @@ class Note:
         kind = LaunchError if self.type == VANISHED else getattr(errors, self.type, None)
         if not (isinstance(kind, type) and issubclass(kind, BaseTrainerError)):
             return LaunchError(f"{self.where} failed:\n{self.traceback}")
-        message = self.message + (f"\n{self.stack}" if self.stack else "")
         is_told = kind.exit_code != LaunchError.exit_code or f"rank {self.rank}" in self.message
         if is_told or not self.place or self.place in self.message:
-            return kind(message)
-        return kind(f"{self.message} ({self.where}){message[len(self.message) :]}")
+            return _with_stack(kind(self.message), self.stack)
+        return _with_stack(kind(f"{self.message} ({self.where})"), self.stack)
+
+
+def _with_stack(error: BaseTrainerError, stack: str) -> BaseTrainerError:
+    error.stack = stack
+    return error
 
 
 def is_lost_peer(error: BaseException) -> bool:

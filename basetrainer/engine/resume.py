@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from basetrainer.checkpoint.manifest import Manifest
+from basetrainer.checkpoint.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.data.placed import BIT_EXACT
 from basetrainer.data.resume import fingerprint, resume_promise
 from basetrainer.errors import CheckpointError, ConfigError
-from basetrainer.utils.run_folder import CHECKPOINTS, MANIFEST, checkpoint_paths
 
 if TYPE_CHECKING:
     from basetrainer.engine.engine import Engine

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from basetrainer.config.settings import as_mapping
 from basetrainer.data.resume import fingerprint
 from basetrainer.distributed.strategy import unwrap
 from basetrainer.engine.state import keyed, known_parameters
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.models.fresh import note_fresh
-from basetrainer.utils.config_dict import as_mapping
 from basetrainer.utils.description import describe
 from basetrainer.utils.digest import digest_of_list, name_of
 from basetrainer.utils.monitor import Monitor

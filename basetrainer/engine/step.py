@@ -220,7 +220,7 @@ class Step(Updating):
         """Count the update of a step that is done."""
         if not self._is_given:
             self._train_elsewhere()
-        self._logs["lr"] = self.lr  # a schedule that hears of the update writes the next one
+        self._note_rates()
         self._note_update()
 
     def _train_elsewhere(self) -> None:

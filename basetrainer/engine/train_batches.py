@@ -37,7 +37,8 @@ class TrainBatches:
 
     Args:
         engine: Who trains.
-        data: The batches; placed at ``engine.position.step``.
+        data: The batches; placed at ``engine.position.step``. No more of them are taken than
+            ``engine.max_batches``.
 
     Attributes:
         is_whole: Whether no batch is left.
@@ -48,6 +49,7 @@ class TrainBatches:
     def __init__(self, engine: Engine, data: Iterable[Any]) -> None:
         self._engine = engine
         self._data = data
+        self._most = engine.max_batches
         self.is_whole = False
         self.is_counted = True
         self._has_begun = False
@@ -62,6 +64,8 @@ class TrainBatches:
         self._begin_pass()
         accumulate = engine.accumulate_steps
         waits = engine.run_clock.waits(self._in_step())
+        if self._most is not None:
+            waits = itertools.islice(waits, max(self._most - position.step, 0))
         # Without accumulation nothing is read ahead.
         batches = look_ahead(waits) if accumulate > 1 else zip(waits, itertools.repeat(True))
         step = position.step
@@ -76,14 +80,15 @@ class TrainBatches:
                 return
             step += 1
             if self._end_batch(step):
-                self.is_whole = step == length(self._data)
-                if not self.is_whole and not length(self._data):
+                self.is_whole = step == length(self)
+                if not self.is_whole and not length(self):
                     self.is_whole = next(batches, None) is None  # it may have been the last one
                 return
         self.is_whole = True
 
     def __len__(self) -> int:
-        return len(self._data)  # type: ignore[arg-type] # an error like that of the data
+        size = len(self._data)  # type: ignore[arg-type] # an error like that of the data
+        return size if self._most is None else min(size, self._most)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_data"], name)
@@ -96,7 +101,7 @@ class TrainBatches:
         """
         self._leave_batch()
         engine, position = self._engine, self._engine.position
-        self.is_whole |= not self._has_begun or position.step == length(self._data)
+        self.is_whole |= not self._has_begun or position.step == length(self)
         if not self._has_begun:
             self.is_counted = False
         if self._has_begun and not position.step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from basetrainer.checkpoint.run_folder import run_progress
+from basetrainer.config.settings import get
 from basetrainer.data.loader import build_dataloader, seed_loader
 from basetrainer.data.placed import length
 from basetrainer.distributed.strategy import (
@@ -26,11 +28,9 @@ from basetrainer.engine.precision import speed_line
 from basetrainer.engine.prediction import Prediction
 from basetrainer.engine.run_parts import note_beginning
 from basetrainer.engine.test_sets import named_test_sets
-from basetrainer.errors import ConfigError
+from basetrainer.errors import ConfigError, UsageError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.posix import keep_freed_memory
-from basetrainer.utils.run_folder import run_progress
 from basetrainer.utils.torch_tools import set_env_random_seed
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class EngineTrainer(Prediction):
         self.test_num = 0
         self.num_samples = 0
         self.num_steps = 0
+        self._averages: list[Base] = []  # made by averaged_model
         if self.device.type != "cpu":
             torch.accelerator.set_device_index(self.device)
         elif self.config.keep_memory:
@@ -108,7 +109,7 @@ class EngineTrainer(Prediction):
         from basetrainer.callbacks.default_callbacks import add_default_callbacks
 
         given = checks.checked_callbacks(type(self).__name__, self.build_callbacks(cfg, **kwargs))
-        self.callbacks = add_default_callbacks(given, self.config, self.model)
+        self.callbacks = add_default_callbacks([*self._averages, *given], self.config, self.model)
         speed = speed_line(get(cfg, "amp"), self.config, self.device, self.optimizers)
         if speed:
             logger.info("speed   : %s", speed)
@@ -170,6 +171,45 @@ class EngineTrainer(Prediction):
     ) -> nn.Module:
         """Spread the model; see :func:`basetrainer.distributed.strategy.build_model_parallel`."""
         return build_model_parallel(model, device_ids, distributed, **kwargs)
+
+    def averaged_model(self, decay: float | Callable[[int], float] | None = None) -> nn.Module:
+        """Return a copy of the model whose weights follow it, to be read in training.
+
+        The teacher of BYOL, MoCo or Mean Teacher: after each update
+        ``average = decay * average + (1 - decay) * weights``. It is in eval mode, shares nothing
+        that trains, and is resumed with the run. The first call makes it: write that in
+        ``build_criterion`` or ``build_callbacks``, or after ``build``; later calls return the same
+        module. What is tested and saved does not change; see ``ema_decay`` for that.
+
+        Args:
+            decay: From 0 to 1, or a function of the update, from 0; None is ``ema_decay`` of the
+                config, or 0.999.
+
+        Raises:
+            ConfigError: If there is no model yet, or ``decay`` is out of range.
+            UsageError: If the run has begun: it could not be resumed.
+        """
+        from basetrainer.callbacks.averaged_model import AveragedModel
+
+        for one in [*self.callbacks, *self._averages]:
+            if isinstance(one, AveragedModel):
+                return one.module
+        if self.model is None:
+            raise ConfigError(
+                "averaged_model: there is no model yet. Call it in build_criterion or "
+                "build_callbacks, or after self.build(cfg)."
+            )
+        if self._is_running:
+            raise UsageError(
+                "averaged_model was first called when the run had begun, so it could not be "
+                "resumed. Call it in build_callbacks, too."
+            )
+        if decay is None:
+            decay = 0.999 if self.config.ema_decay is None else self.config.ema_decay
+        made = AveragedModel(self.model, decay)
+        self._averages.append(made)
+        self.callbacks.insert(0, made)
+        return made.module
 
     # -- beside training -----------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class Updating(Base):
         self.model: Any = None  # an nn.Module; Any, so that trainer.model.module type-checks
         self.optimizer: Any = None  # an Optimizer, or a dict, list or tuple of them
         self._logs: Logs = {}  # of the run
+        self._rates: list[Any] = []  # of all groups, at the last update
         self._nominal_count = 1.0
         self._window_ends = True  # whether an optimizer step follows the running batch
         self._is_trained = False  # whether update() was called for the running batch
@@ -69,6 +70,26 @@ class Updating(Base):
         if not hasattr(optimizer, "param_groups"):
             optimizer = next(iter(self.optimizers), None)
         return float(optimizer.param_groups[0]["lr"]) if optimizer is not None else 0.0
+
+    def _note_rates(self) -> None:
+        """Keep the learning rates of an update; a schedule that hears of it writes the next."""
+        self._logs["lr"] = self.lr
+        self._rates = [
+            group["lr"]
+            for optimizer in self.optimizers
+            for group in getattr(optimizer, "param_groups", ())
+        ]
+
+    def _log_rates(self, logs: Logs) -> None:
+        """Put the learning rate of each group into the logs, if there are several.
+
+        A group that has a ``name`` is ``lr/NAME``, any other ``lr/INDEX``, counted over all
+        optimizers.
+        """
+        if len(self._rates) > 1:
+            groups = [one for each in self.optimizers for one in each.param_groups]
+            for index, (group, rate) in enumerate(zip(groups, self._rates, strict=False)):
+                logs[f"lr/{group.get('name', index)}"] = float(rate)
 
     def updater_states(self) -> list[dict[str, Any]]:
         """Return the state of what steps each optimizer: its gradient scaler, updates left out."""
@@ -111,7 +132,7 @@ class Updating(Base):
         if not (self._has_stepped or self._is_left_out):
             return
         if not self._is_trained:
-            self._logs["lr"] = self.lr
+            self._note_rates()
             if self.accumulate_steps > 1 and not self._window_ends:
                 self._say_once(
                     f"accumulate_steps: {self.accumulate_steps} does not reach an optimizer that "

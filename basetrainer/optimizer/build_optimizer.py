@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, cast
 
@@ -47,13 +47,14 @@ def get_optimizer(
     backbone_lr: float | None = None,
     layer_decay: float = 1.0,
     head: str | Sequence[str] = HEAD,
+    lr_scale: Mapping[str, float] | None = None,
     **kwargs: Any,
 ) -> Optimizer:
     """Return an optimizer of the model's trainable parameters, each once.
 
-    Parameters frozen now are left out: make the optimizer after freezing, and anew after
-    unfreezing. Groups come with the highest learning rate first, so that group 0, which
-    ``logs["lr"]`` shows, is the head's.
+    Parameters frozen now are left out: make the optimizer after freezing. What is trained from a
+    later epoch on is added by :class:`~basetrainer.callbacks.unfreeze.Unfreeze`. Groups come with
+    the highest learning rate first, so that group 0, which ``logs["lr"]`` shows, is the head's.
 
     Args:
         model: The model, wrapped or not.
@@ -66,6 +67,8 @@ def get_optimizer(
         layer_decay: Learning rate of each layer over that of the next one towards the output,
             above 0 and at most 1; 0.75 is usual for fine-tuning transformers.
         head: Name patterns of the head's modules, for ``backbone_lr``.
+        lr_scale: Factors of the learning rate by name patterns, such as ``{"layer[12]": 0.1}``, on
+            top of the others; of several that match, the last one counts. None is no factor.
         **kwargs: What the optimizer takes: ``weight_decay``, ``momentum``, ``betas``, and so on;
             what is not given, or None, has torch's default. An argument that only other optimizers
             take is left aside, with a line in the log. Unless ``fused`` or ``foreach`` is given,
@@ -89,6 +92,8 @@ def get_optimizer(
     _check(
         "layer_decay", layer_decay, "above 0 and at most 1", rate_ok=lambda value: 0 < value <= 1
     )
+    for pattern, scale in _checked_scales(lr_scale).items():
+        _check(f"lr_scale[{pattern!r}]", scale, "above 0", rate_ok=lambda value: value > 0)
     options = _own_options(factory, kwargs)
     if factory is torch.optim.SparseAdam and not _has_sparse(model):
         raise ConfigError(
@@ -97,7 +102,12 @@ def get_optimizer(
         )
     entries = trainable(model)
     rates = learning_rates(
-        entries, float(lr), backbone_lr=backbone_lr, layer_decay=layer_decay, head=head
+        entries,
+        float(lr),
+        backbone_lr=backbone_lr,
+        layer_decay=layer_decay,
+        head=head,
+        lr_scale=lr_scale,
     )
     loose, own_groups = extra_groups(parameters or (), [entry.parameter for entry in entries])
     entries += [Entry("", parameter, nn.Module(), 0) for parameter in loose]
@@ -115,6 +125,15 @@ def get_optimizer(
     if not options.keys() & _IMPLEMENTATION:
         options |= _fastest(factory, model, groups)
     return _make(factory, groups, lr, options)
+
+
+def _checked_scales(lr_scale: Any) -> Mapping[str, Any]:
+    if lr_scale is not None and not isinstance(lr_scale, Mapping):
+        raise ConfigError(
+            f"lr_scale={lr_scale!r} is no mapping of patterns to factors. Write one, such as "
+            f"{{'layer[12]': 0.1}}."
+        )
+    return lr_scale or {}
 
 
 def _arguments(factory: type[Optimizer]) -> set[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from basetrainer._names import matches
+from basetrainer._names import did_you_mean, matches
 from basetrainer._wrappers import unwrap
 from basetrainer.errors import ConfigError
 
@@ -43,23 +43,25 @@ def trainable(model: nn.Module) -> list[Entry]:
     Raises:
         ConfigError: If there is none.
     """
-    model = unwrap(model)
+    every = owned(unwrap(model))
+    entries = [one for one in every if one.parameter.requires_grad]
+    frozen = len(every) - len(entries)
+    logger.debug("optimizer: %d parameters, %d frozen ones left out", len(entries), frozen)
+    return _named_from_inside(entries)
+
+
+def owned(model: nn.Module) -> list[Entry]:
+    """Return all parameters of a network without a wrapper, frozen or not, each once."""
     layers = layer_numbers(model)
     entries: list[Entry] = []
     seen: set[int] = set()
-    frozen = 0
     for prefix, owner in model.named_modules():
         for local, parameter in owner.named_parameters(recurse=False):
-            if id(parameter) in seen:
-                continue
-            seen.add(id(parameter))
-            name = f"{prefix}.{local}" if prefix else local
-            if parameter.requires_grad:
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                name = f"{prefix}.{local}" if prefix else local
                 entries.append(Entry(name, parameter, owner, layers[name]))
-            else:
-                frozen += 1
-    logger.debug("optimizer: %d parameters, %d frozen ones left out", len(entries), frozen)
-    return _named_from_inside(entries)
+    return entries
 
 
 def _named_from_inside(entries: list[Entry]) -> list[Entry]:
@@ -128,6 +130,7 @@ def learning_rates(
     backbone_lr: float | None,
     layer_decay: float,
     head: str | Sequence[str],
+    lr_scale: Mapping[str, float] | None = None,
 ) -> list[float]:
     """Return the learning rate of each entry.
 
@@ -137,10 +140,23 @@ def learning_rates(
         backbone_lr: Of everything but the head; None is ``lr``.
         layer_decay: Learning rate of a layer over that of the next one, towards the output.
         head: Patterns of the names of the head's modules or parameters.
+        lr_scale: Factors by patterns of names; of several that match, the last one counts.
 
     Raises:
-        ConfigError: If there is a learning rate for the backbone, and no head or nothing else.
+        ConfigError: If there is a learning rate for the backbone, and no head or nothing else; if
+            a pattern matches nothing.
     """
+    scales = [1.0] * len(entries)
+    for pattern, scale in (lr_scale or {}).items():
+        chosen = [index for index, one in enumerate(entries) if matches(one.name, pattern)]
+        if not chosen:
+            raise ConfigError(
+                f"lr_scale: no trained parameter matches {pattern!r}."
+                f"{did_you_mean(pattern, _names(entries))} There are "
+                f"{', '.join(dict.fromkeys(one.name.partition('.')[0] for one in entries))}."
+            )
+        for index in chosen:
+            scales[index] = scale
     is_head = [matches(entry.name, head) for entry in entries]
     if backbone_lr is not None and len(set(is_head)) < 2:
         found = "every parameter" if any(is_head) else "no parameter"
@@ -153,8 +169,17 @@ def learning_rates(
     return [
         (lr if in_head or backbone_lr is None else backbone_lr)
         * layer_decay ** (last - entry.layer)
-        for entry, in_head in zip(entries, is_head, strict=True)
+        * scale
+        for entry, in_head, scale in zip(entries, is_head, scales, strict=True)
     ]
+
+
+def _names(entries: Sequence[Entry]) -> list[str]:
+    """Return the names of the parameters and of the modules that they are in."""
+    parts = [one.name.split(".") for one in entries]
+    return list(
+        dict.fromkeys(".".join(one[:size]) for one in parts for size in range(1, len(one) + 1))
+    )
 
 
 def group_by(

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from basetrainer._optional import require
+from basetrainer.config import checks as c
+from basetrainer.config.keys import declares_keys, key, read_keys
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import get, origin_of
-from basetrainer.utils.config_values import as_bool, as_choice, as_float, as_int
 
 ALGORITHMS = ("L1", "L2", "FPGM", "Slim", "Level")
 BACKENDS = ("nni", "torch_pruning")
 
 
+@declares_keys
 @dataclass(frozen=True, kw_only=True)
 class PruneOptions:
     """What the keys of ``cfg`` say about pruning; each has a default.
+
+    Half of the channels are three quarters of the parameters. ``L1`` and ``L2`` remove those with
+    the smallest norm, ``FPGM`` those nearest to the others, ``Slim`` those with the smallest
+    BatchNorm scale; ``Level`` makes single weights 0, and nothing gets smaller. Without
+    ``dependency_aware``, little of a residual network can be removed; torch-pruning always is.
 
     Raises:
         ConfigError: If a value is of the wrong type or out of range.
     """
 
-    sparsity: float = 0.5
-    """Share of the channels that each layer loses, between 0 and 1. Half of the channels are three
-    quarters of the parameters. With ``Level`` it is the share of the weights."""
-
-    prune_mod: str = "L1"
-    """Which channels go: those with the smallest 1-norm or 2-norm (``L1``, ``L2``), those nearest
-    to the others (``FPGM``), those with the smallest BatchNorm scale (``Slim``). ``Level`` makes
-    single weights 0; nothing gets smaller."""
-
-    prune_backend: str = "nni"
-    """``nni`` or ``torch_pruning``; neither stands in for the other."""
-
-    prune_rounds: int = 1
-    """In how many rounds, with training after each, the sparsity is reached."""
-
-    prune_epochs: int | None = None
-    """Epochs of training after each round; by default ``num_epochs``."""
-
-    prune_exclude: tuple[str, ...] = ()
-    """Patterns of names of layers that are left as they are, as for ``freeze``."""
-
-    prune_linear: bool = False
-    """Whether hidden Linear layers lose outputs too."""
-
-    dependency_aware: bool = True
-    """Whether layers that are added up lose the same channels. Without it, little of a residual
-    network can be removed. torch-pruning always does so."""
+    sparsity: float = key(0.5, c.FRACTION, "Share of each layer's channels that goes.", "0.5")
+    prune_mod: str = key("L1", c.choice(*ALGORITHMS), "Which go; Level: single weights.")
+    prune_backend: str = key("nni", c.choice(*BACKENDS), "What prunes.")
+    prune_rounds: int = key(1, c.COUNT, "Rounds of pruning and training that reach sparsity.")
+    prune_epochs: int | None = key(None, c.COUNT, "Epochs after each round; null: num_epochs.")
+    prune_exclude: tuple[str, ...] = key((), c.as_patterns, "Layers to leave alone.", "[head]")
+    prune_linear: bool = key(False, c.SWITCH, "Whether hidden Linear layers lose outputs too.")
+    dependency_aware: bool = key(True, c.SWITCH, "Whether added layers lose the same channels.")
 
     def __post_init__(self) -> None:
         if not self.dependency_aware and self.prune_backend == "torch_pruning":
@@ -63,28 +49,9 @@ class PruneOptions:
         return f"{backend}{self.prune_mod} at sparsity {self.sparsity:.3g}"
 
     @classmethod
-    def checked(cls, origins: dict[str, str] | None = None, **values: Any) -> PruneOptions:
-        """Return the options with each value converted and checked; None is the default.
-
-        Args:
-            origins: Where each value comes from, for the message; may lack keys.
-            **values: As the fields.
-        """
-        origins = origins or {}
-        return cls(
-            **{
-                name: _check(name, value, origins.get(name, ""))
-                for name, value in values.items()
-                if value is not None
-            }
-        )
-
-    @classmethod
     def from_cfg(cls, cfg: Any) -> PruneOptions:
-        """Pick the keys out of a configuration."""
-        names = [field.name for field in fields(cls)]
-        values = {name: get(cfg, name) for name in names}
-        return cls.checked({name: origin_of(cfg, name) for name in names}, **values)
+        """Pick the keys out of a config, each converted and checked; None is the default."""
+        return read_keys(cls, cfg)
 
     def require_backend(self) -> None:
         """Import the backend.
@@ -105,19 +72,3 @@ class PruneOptions:
 def require_backend(backend: str) -> Any:
     """Return the package of a backend, or say how to install it."""
     return require(backend, extra="prune", needed_by=f"prune_backend: {backend}")
-
-
-def _check(name: str, value: Any, origin: str) -> Any:
-    if name == "sparsity":
-        return as_float(name, value, origin, above=0.0, below=1.0, example="0.5")
-    if name in ("prune_rounds", "prune_epochs"):
-        return as_int(name, value, origin, minimum=1)
-    if name == "prune_exclude":
-        return _patterns(value)
-    if name in ("prune_linear", "dependency_aware"):
-        return as_bool(name, value, origin)
-    return as_choice(name, value, origin, ALGORITHMS if name == "prune_mod" else BACKENDS)
-
-
-def _patterns(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(str(one) for one in value)

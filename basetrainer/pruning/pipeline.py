@@ -14,6 +14,7 @@ from torch import nn
 
 from basetrainer._logs import Logs, Metrics
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.config.settings import get, put
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.model_state import full_state
 from basetrainer.distributed.strategy import unwrap
@@ -23,7 +24,6 @@ from basetrainer.models.structure import structure_of
 from basetrainer.pruning.options import PruneOptions
 from basetrainer.pruning.prune import prune_as, sample_shape
 from basetrainer.pruning.report import PruningReport
-from basetrainer.utils.config_dict import get, put
 from basetrainer.utils.file_utils import create_dir, write_atomically
 
 logger = logging.getLogger(__name__)

@@ -91,13 +91,15 @@ def prune(
         MissingExtraError: If the backend is not installed.
         PruningError: If the backend cannot prune the network, or what it left cannot be used.
     """
-    options = PruneOptions.checked(
-        sparsity=sparsity,
-        prune_mod=prune_mod,
-        prune_backend=backend,
-        prune_exclude=exclude,
-        prune_linear=prune_linear,
-        dependency_aware=dependency_aware,
+    options = PruneOptions.from_cfg(
+        {
+            "sparsity": sparsity,
+            "prune_mod": prune_mod,
+            "prune_backend": backend,
+            "prune_exclude": exclude,
+            "prune_linear": prune_linear,
+            "dependency_aware": dependency_aware,
+        }
     )
     return prune_as(model, input_size, options)
 

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from basetrainer._logs import Metrics, metrics_by_set
+from basetrainer.checkpoint.run_folder import STAGES, read_stages
 from basetrainer.models.summary import model_summary
 from basetrainer.pruning.options import PruneOptions
 from basetrainer.utils.file_utils import write_atomically
-from basetrainer.utils.run_folder import STAGES, read_stages
 
 logger = logging.getLogger(__name__)
 

@@ -9,28 +9,16 @@ All share the arguments ``optimizer`` (whose learning rates are set), ``epochs``
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any
 
 from torch.optim import Optimizer
 
-from basetrainer.scheduler import checks
+from basetrainer.scheduler import table
 from basetrainer.scheduler.scheduler import LRScheduler
-from basetrainer.scheduler.schedules import (
-    WARM_UP_START,
-    by_epoch,
-    constant,
-    cosine,
-    delayed,
-    exponential,
-    linear,
-    lowest,
-    multi_step,
-)
-
-logger = logging.getLogger(__name__)
+from basetrainer.scheduler.schedules import WARM_UP_START, constant
+from basetrainer.scheduler.table import planned
 
 
 class MultiStepLR(LRScheduler):
@@ -53,9 +41,9 @@ class MultiStepLR(LRScheduler):
         *,
         warm_up_start: float = WARM_UP_START,
     ) -> None:
-        run = _checked(epochs, num_steps, lr_init, num_warn_up, warm_up_start)
-        super().__init__(optimizer, by_epoch(multi_step(milestones, gamma)), **run)
-        _warn_of_late(checks.milestones(milestones), run["num_epochs"])
+        own: dict[str, Any] = {"milestones": milestones, "gamma": gamma}
+        plan = planned(table.multi_step, epochs, lr_init, num_warn_up, **own)
+        super().__init__(optimizer, num_steps=num_steps, warm_up_start=warm_up_start, **plan)
 
 
 class CosineLR(LRScheduler):
@@ -80,11 +68,9 @@ class CosineLR(LRScheduler):
         warm_up_start: float = WARM_UP_START,
         lr_min: float = 1e-5,
     ) -> None:
-        run = _checked(epochs, num_steps, lr_init, num_warn_up, warm_up_start)
-        length = run["num_epochs"] - run["num_warn_up"] - 1
-        end = lowest(lr_min, run["lr_init"])
-        wave = cosine(length, end=end, num_cycles=num_cycles, decay=decay)
-        super().__init__(optimizer, by_epoch(delayed(wave, num_warn_up)), **run)
+        own: dict[str, Any] = {"num_cycles": num_cycles, "decay": decay, "lr_min": lr_min}
+        plan = planned(table.cosine, epochs, lr_init, num_warn_up, **own)
+        super().__init__(optimizer, num_steps=num_steps, warm_up_start=warm_up_start, **plan)
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -109,9 +95,8 @@ class CosineAnnealingLR(LRScheduler):
         warm_up_start: float = WARM_UP_START,
         lr_min: float = 1e-6,
     ) -> None:
-        run = _checked(epochs, num_steps, lr_init, num_warn_up, warm_up_start)
-        wave = cosine(run["num_epochs"] - run["num_warn_up"], end=lowest(lr_min, run["lr_init"]))
-        super().__init__(optimizer, by_epoch(delayed(wave, num_warn_up)), **run)
+        plan = planned(table.cosine_annealing, epochs, lr_init, num_warn_up, lr_min=lr_min)
+        super().__init__(optimizer, num_steps=num_steps, warm_up_start=warm_up_start, **plan)
 
 
 class ExponentialLR(LRScheduler):
@@ -132,9 +117,8 @@ class ExponentialLR(LRScheduler):
         *,
         warm_up_start: float = WARM_UP_START,
     ) -> None:
-        run = _checked(epochs, num_steps, lr_init, num_warn_up, warm_up_start)
-        fall = exponential(run["num_epochs"] - run["num_warn_up"], decay=decay)
-        super().__init__(optimizer, by_epoch(delayed(fall, num_warn_up)), **run)
+        plan = planned(table.exponential, epochs, lr_init, num_warn_up, decay=decay)
+        super().__init__(optimizer, num_steps=num_steps, warm_up_start=warm_up_start, **plan)
 
 
 class LambdaLR(LRScheduler):
@@ -157,11 +141,9 @@ class LambdaLR(LRScheduler):
         *,
         warm_up_start: float = WARM_UP_START,
     ) -> None:
-        run = _checked(epochs, num_steps, lr_init, num_warn_up, warm_up_start)
-        lrf = checks.number("lrf", lrf, low=0.0, high=1.0)
-        length = run["num_epochs"]
-        fall = linear(length - 1, end=lrf) if linear_lr else cosine(length, end=lrf)
-        super().__init__(optimizer, by_epoch(fall), **run)
+        own: dict[str, Any] = {"linear_lr": linear_lr, "lrf": lrf}
+        plan = planned(table.lambda_lr, epochs, lr_init, num_warn_up, **own)
+        super().__init__(optimizer, num_steps=num_steps, warm_up_start=warm_up_start, **plan)
 
 
 class WarmUpLR(LRScheduler):
@@ -193,41 +175,3 @@ class WarmUpLR(LRScheduler):
         end = math.ceil(round(self.num_warn_up * self._updates, 6))
         if self.num_warn_up > 0 and update <= end:
             super().step(epoch, step)
-
-
-class _Run(TypedDict):
-    """What all schedulers hand to :class:`LRScheduler`."""
-
-    num_epochs: int
-    num_steps: int
-    lr_init: float
-    num_warn_up: float
-    warm_up_start: float
-
-
-def _checked(
-    epochs: int, num_steps: int, lr_init: float, num_warn_up: float, warm_up_start: float
-) -> _Run:
-    """Check what a schedule's length is computed from, before it is."""
-    epochs, num_warn_up = checks.span(epochs, num_warn_up)
-    return {
-        "num_epochs": epochs,
-        "num_steps": num_steps,
-        "lr_init": checks.number("lr_init", lr_init, above=0.0),
-        "num_warn_up": num_warn_up,
-        "warm_up_start": warm_up_start,
-    }
-
-
-def _warn_of_late(milestones: list[float], num_epochs: int) -> None:
-    late = [epoch for epoch in milestones if epoch > num_epochs - 1]
-    if late:
-        logger.warning(
-            "milestones=%s: %s will not be reached in num_epochs=%d, whose last epoch is %d "
-            "(milestones count epochs from 0). "
-            "Lower them or raise num_epochs.",
-            milestones,
-            ", ".join(f"{epoch:g}" for epoch in late),
-            num_epochs,
-            num_epochs - 1,
-        )

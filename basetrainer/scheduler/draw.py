@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from basetrainer._epochs import epoch_number
+from basetrainer.config.values import as_int
 from basetrainer.errors import ConfigError
 from basetrainer.plots.canvas import new_figure, save
-from basetrainer.scheduler import checks
 from basetrainer.scheduler.scheduler import LRScheduler
 
 
@@ -35,7 +35,7 @@ def lr_curve(
         raise ConfigError(
             f"{type(scheduler).__name__} does not know how long the run is. Pass num_epochs."
         )
-    accumulate = checks.whole("accumulate_steps", accumulate_steps, 1, "the batches per update")
+    accumulate = as_int("accumulate_steps", accumulate_steps, minimum=1)
     updates = math.ceil(scheduler.num_steps / accumulate)
     return [
         scheduler.lr_init * scheduler.factor(epoch + update / updates)

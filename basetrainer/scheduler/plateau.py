@@ -10,10 +10,10 @@ from torch.optim import Optimizer
 
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
+from basetrainer.config.values import as_float, as_int
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
-from basetrainer.scheduler import checks
 from basetrainer.scheduler.scheduler import LRScheduler
 from basetrainer.scheduler.schedules import WARM_UP_START, constant, lowest
 from basetrainer.utils.monitor import Monitor, deciding_monitor
@@ -76,13 +76,13 @@ class PlateauLR(LRScheduler):
             warm_up_start=warm_up_start,
         )
         self.indicator = indicator
-        self.reduction = checks.number("factor", factor, above=0.0, high=1.0)
-        self.patience = checks.whole("patience", patience, 0, "a number of evaluations")
-        self.threshold = checks.number("threshold", threshold, low=0.0)
+        self.reduction = as_float("factor", factor, above=0.0, maximum=1.0)
+        self.patience = as_int("patience", patience, minimum=0)
+        self.threshold = as_float("threshold", threshold, minimum=0.0)
         self._monitor = Monitor(
             indicator, mode, inverse=inverse, min_delta=self.threshold, is_relative=True
         )
-        self.cooldown = checks.whole("cooldown", cooldown, 0, "a number of evaluations")
+        self.cooldown = as_int("cooldown", cooldown, minimum=0)
         self.lowest = lowest(lr_min, self.lr_init)
         self._scale = 1.0
         self._num_bad = 0

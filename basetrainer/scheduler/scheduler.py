@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +11,10 @@ from torch.optim import Optimizer
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.config.values import as_float, as_int
+from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
+from basetrainer.optimizer.ratios import ratios
 from basetrainer.scheduler import checks
 from basetrainer.scheduler.schedules import WARM_UP_START, Schedule, warmed_up
 
@@ -62,12 +66,12 @@ class LRScheduler(Callback):
                 f"the optimizer itself; several optimizers need a scheduler each."
             )
         if num_epochs is None:
-            num_warn_up = checks.number("num_warn_up", num_warn_up, low=0.0)
+            num_warn_up = as_float("num_warn_up", num_warn_up, minimum=0.0)
         else:
             num_epochs, num_warn_up = checks.span(num_epochs, num_warn_up)
         self.optimizer = optimizer
-        self.lr_init = checks.number("lr_init", lr_init, above=0.0)
-        self.num_steps = checks.whole("num_steps", num_steps, 1, "the number of batches per epoch")
+        self.lr_init = as_float("lr_init", lr_init, above=0.0)
+        self.num_steps = as_int("num_steps", num_steps, minimum=1)
         self.num_epochs = num_epochs
         self.num_warn_up = num_warn_up
         self.schedule = warmed_up(schedule, self.num_warn_up, warm_up_start)
@@ -79,6 +83,16 @@ class LRScheduler(Callback):
         self._updates = self.num_steps  # per epoch
         self._groups: list[dict[str, Any]] = []
         self._bases: list[float] = []
+
+    remake: Callable[[int], LRScheduler] | None = None
+    """Makes the scheduler for so many batches per update, where its schedule depends on that."""
+
+    def attach(self, engine: Engine) -> None:
+        """Learn how many batches an update has."""
+        super().attach(engine)
+        if self.remake is not None and engine.accumulate_steps > 1:
+            made, self.remake = self.remake(engine.accumulate_steps), None
+            self.schedule, self.num_warn_up = made.schedule, made.num_warn_up
 
     def factor(self, t: float) -> float:
         """Return the factor of ``lr_init`` at time ``t``, in epochs; warm-up included."""
@@ -152,7 +166,7 @@ class LRScheduler(Callback):
             return
         if groups is not self._groups or len(groups) != len(self._bases):
             self._groups = groups
-            self._bases = [self.lr_init * ratio for ratio in _ratios(self.optimizer)]
+            self._bases = [self.lr_init * ratio for ratio in ratios(self.optimizer)]
         factor = self.factor(self.epoch + update / self._updates)
         self._update = update
         for group, base in zip(groups, self._bases, strict=True):
@@ -161,15 +175,3 @@ class LRScheduler(Callback):
                 lr.fill_(base * factor)  # a captured or compiled step reads this very tensor
             else:
                 group["lr"] = base * factor
-
-
-def _ratios(optimizer: Optimizer) -> list[float]:
-    """Return each group's initial learning rate over the optimizer's."""
-    for group in optimizer.param_groups:
-        if "initial_lr" not in group:
-            group["initial_lr"] = float(group["lr"])
-    initial = [float(group["initial_lr"]) for group in optimizer.param_groups]
-    # What only looks like an optimizer of torch's need not have defaults.
-    default = float(getattr(optimizer, "defaults", {}).get("lr", 0.0))
-    reference = default if default in initial else max(initial)
-    return [lr / reference if reference > 0 else 1.0 for lr in initial]

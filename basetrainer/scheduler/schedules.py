@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from basetrainer.config.values import as_float, as_int
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler import checks
 
@@ -41,7 +42,7 @@ def multi_step(milestones: Sequence[float], gamma: float = 0.1) -> Schedule:
         gamma: The factor of each, above 0 and at most 1.
     """
     ordered = checks.milestones(milestones)
-    gamma = checks.number("gamma", gamma, above=0.0, high=1.0)
+    gamma = as_float("gamma", gamma, above=0.0, maximum=1.0)
     return lambda t: gamma ** bisect.bisect_right(ordered, t)
 
 
@@ -59,9 +60,9 @@ def cosine(
         num_cycles: Times that the lowest factor is reached.
         decay: What a full up-and-down multiplies the factor by.
     """
-    end = checks.number("end", end, low=0.0, high=1.0)
-    num_cycles = checks.whole("num_cycles", num_cycles, 1, "how often the cosine reaches its end")
-    decay = checks.number("decay", decay, above=0.0, high=1.0)
+    end = as_float("end", end, minimum=0.0, maximum=1.0)
+    num_cycles = as_int("num_cycles", num_cycles, minimum=1)
+    decay = as_float("decay", decay, above=0.0, maximum=1.0)
 
     def factor(t: float) -> float:
         p = _progress(t, num_epochs)
@@ -90,10 +91,10 @@ def cosine_restarts(
         decay: Highest factor of a cycle over that of the cycle before.
         cycle_mult: Length of a cycle over that of the cycle before.
     """
-    end = checks.number("end", end, low=0.0, high=1.0)
-    num_cycles = checks.whole("num_cycles", num_cycles, 1, "the number of cosine cycles")
-    decay = checks.number("decay", decay, above=0.0, high=1.0)
-    cycle_mult = checks.number("cycle_mult", cycle_mult, above=0.0)
+    end = as_float("end", end, minimum=0.0, maximum=1.0)
+    num_cycles = as_int("num_cycles", num_cycles, minimum=1)
+    decay = as_float("decay", decay, above=0.0, maximum=1.0)
+    cycle_mult = as_float("cycle_mult", cycle_mult, above=0.0)
     try:
         parts = [cycle_mult**cycle for cycle in range(num_cycles)]
     except OverflowError:
@@ -115,7 +116,7 @@ def cosine_restarts(
 
 def exponential(num_epochs: float, *, decay: float = 0.95, exponent: float = 50.0) -> Schedule:
     """Fall exponentially: ``decay ** (exponent * t / num_epochs)``, so to ``decay ** exponent``."""
-    decay = checks.number("decay", decay, above=0.0, high=1.0)
+    decay = as_float("decay", decay, above=0.0, maximum=1.0)
     return lambda t: float(decay ** (exponent * _progress(t, num_epochs)))
 
 
@@ -126,8 +127,8 @@ def linear(num_epochs: float, *, end: float = 0.0) -> Schedule:
 
 def poly(num_epochs: float, *, end: float = 0.0, power: float = 0.9) -> Schedule:
     """Fall as ``end + (1 - end) * (1 - t / num_epochs) ** power``."""
-    end = checks.number("end", end, low=0.0, high=1.0)
-    power = checks.number("power", power, above=0.0)
+    end = as_float("end", end, minimum=0.0, maximum=1.0)
+    power = as_float("power", power, above=0.0)
     return lambda t: end + (1.0 - end) * (1.0 - _progress(t, num_epochs)) ** power
 
 
@@ -148,9 +149,9 @@ def one_cycle(
         div_factor: Highest factor over the first one.
         final_div_factor: First factor over the last one.
     """
-    pct_start = checks.number("pct_start", pct_start, low=0.0, high=1.0)
-    first = 1.0 / checks.number("div_factor", div_factor, low=1.0)
-    last = first / checks.number("final_div_factor", final_div_factor, low=1.0)
+    pct_start = as_float("pct_start", pct_start, minimum=0.0, maximum=1.0)
+    first = 1.0 / as_float("div_factor", div_factor, minimum=1.0)
+    last = first / as_float("final_div_factor", final_div_factor, minimum=1.0)
     rise = pct_start * num_epochs
 
     def factor(t: float) -> float:
@@ -179,7 +180,7 @@ def warmed_up(schedule: Schedule, num_epochs: float, start: float = WARM_UP_STAR
         num_epochs: Length of the ramp, in epochs; 0 is none.
         start: Factor at time 0. With 0 the first update of a run does nothing.
     """
-    start = checks.number("warm_up_start", start, low=0.0, high=1.0)
+    start = as_float("warm_up_start", start, minimum=0.0, maximum=1.0)
     if num_epochs <= 0:
         return schedule
 
@@ -198,11 +199,11 @@ def lowest(lr_min: float, lr_init: float) -> float:
     Raises:
         ConfigError: If ``lr_min`` is no number, or negative.
     """
-    lr_min = checks.number("lr_min", lr_min, low=0.0)
+    lr_min = as_float("lr_min", lr_min, minimum=0.0)
     if lr_min >= lr_init:
         logger.warning(
             "scheduler: lr_min=%g is not below the learning rate %g, which therefore never falls. "
-            "Give a smaller lr_min, such as lr_min=%g.",
+            "Give a smaller lr_min, such as lr_min=%g, or min_lr_ratio, a share of the rate.",
             lr_min,
             lr_init,
             lr_init / 100,

@@ -13,15 +13,15 @@ from typing import Any
 
 from basetrainer._logs import Logs
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.config.settings import as_mapping, easy2dict
+from basetrainer.config.yaml_dialect import to_plain
+from basetrainer.config.yaml_file import read_yaml, write_yaml
 from basetrainer.data.resume import close_workers
 from basetrainer.engine.launch import StartMethod, launch
 from basetrainer.engine.losses import total_loss
 from basetrainer.testing.host_reads import HostReads
 from basetrainer.testing.parts import batch_size_of, check_batch_size, check_network
 from basetrainer.testing.running import Make, batches_of, build, differences, left, refuse, run
-from basetrainer.utils.config_dict import as_mapping, easy2dict
-from basetrainer.utils.yaml_dialect import to_plain
-from basetrainer.utils.yaml_file import read_yaml, write_yaml
 
 
 def overfits_one_batch(make: Make, *, steps: int = 100, ratio: float = 0.2) -> None:
@@ -154,12 +154,12 @@ def no_host_reads(make: Make) -> None:
     with _folder() as folder:
         trainer = build(make, folder, num_epochs=1, log_freq=0)
 
-        def watched(loader: Iterable[Any], title: str) -> Iterator[Any]:
-            for number, batch in enumerate(loader):
-                with reads if number and title.startswith("Train") else nullcontext():
+        def watched(batches: Iterable[Any], phase: str) -> Iterator[Any]:
+            for number, batch in enumerate(batches):
+                with reads if number and phase == "train" else nullcontext():
                     yield batch
 
-        trainer.batches = watched  # type: ignore[method-assign]
+        trainer.observer = watched
         trainer.run()
     if not reads.ops:
         raise AssertionError("There is no second step to look at: give the trainer more batches.")

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
+from basetrainer.config.settings import get
 from basetrainer.data.resume import close_workers, set_epoch
 from basetrainer.distributed.model_state import full_state
 from basetrainer.engine.state import callback_states
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.trainer import EngineTrainer
-from basetrainer.utils.config_dict import get
 
 Make: TypeAlias = Callable[..., EngineTrainer]
 """Takes settings by name, which go before those of its own, and returns a trainer that is built."""

@@ -28,11 +28,3 @@ def points(folder: Path) -> dict[str, Points]:
 def scalars(folder: Path) -> dict[str, list[float]]:
     """The values under each tag."""
     return {tag: [value for _, value in found] for tag, found in points(folder).items()}
-
-
-def raw_events(folder: Path) -> list[Any]:
-    """Every event of the files in a folder, in the order in which they were written."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    files = sorted(folder.glob("events.*"))
-    return [event for file in files for event in EventFileLoader(str(file)).Load()]

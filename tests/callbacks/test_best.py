@@ -14,12 +14,12 @@ from basetrainer.callbacks.early_stop import EarlyStop
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.checkpoint.manifest import Manifest
+from basetrainer.checkpoint.run_folder import MANIFEST, checkpoint_paths
 from basetrainer.engine.base import Base
 from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler.plateau import PlateauLR
 from basetrainer.utils.monitor import Best
-from basetrainer.utils.run_folder import MANIFEST, checkpoint_paths
 from tests.tiny import TinyTrainer
 
 CFG = {"progress": False, "work_dir": "run", "resume": "auto"}

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from basetrainer.callbacks.board import Board
 from basetrainer.callbacks.hparams import flat_settings
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
-from tests.callbacks.events import accumulator, points, raw_events
+from tests.callbacks.events import accumulator, points
 from tests.tiny import TinyTrainer, weights
 
 CFG = {"num_epochs": 2, "progress": False, "log_freq": 2}
@@ -48,15 +49,6 @@ def test_a_point_over_the_updates_tells_of_the_steps_since_the_last_one(tmp_path
     means = [(one[0] + one[1]) / 2, one[2], (one[3] + one[4]) / 2, one[5]]
     assert [update for update, _ in found["train_loss_step"]] == [2, 3, 5, 6]
     assert [value for _, value in found["train_loss_step"]] == pytest.approx(means)
-
-
-def test_all_values_of_a_step_are_one_event(tmp_path):
-    TinyTrainer(CFG, [*recorders(), LogHistory(tmp_path, pictures=False)]).run()
-    tags = [[value.tag for value in event.summary.value] for event in raw_events(tmp_path)]
-    epochs = [one for one in tags if "lr_epoch" in one]
-    assert [len(one) for one in epochs] == [7, 7]
-    steps = [event for event in raw_events(tmp_path / "steps") if event.HasField("summary")]
-    assert [len(event.summary.value) for event in steps] == [4] * 4
 
 
 def test_points_are_at_most_as_close_as_the_runs_log_points(tmp_path):
@@ -195,3 +187,23 @@ def test_a_model_that_cannot_be_traced_is_one_warning(tmp_path, caplog, capsys):
         "no model graph for TensorBoard: it needs a test batch",
     ]
     assert capsys.readouterr().out == ""
+
+
+def test_a_disk_that_fills_up_ends_the_curves_and_not_the_run(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("basetrainer.callbacks.board._LEAST_ROOM", 1 << 80)
+    trainer = TinyTrainer(CFG, [*recorders(), LogHistory(tmp_path, pictures=False)])
+    with caplog.at_level(logging.WARNING, logger="basetrainer"):
+        trainer.run()
+    said = [one for one in caplog.messages if "no more curves" in one]
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert trainer.position.epoch == 2
+
+
+def test_metrics_may_have_any_name(tmp_path):
+    board = Board(tmp_path / "log")
+    logs = {"test": {"../IoU": {"a/b": 1.0, "..": 2.0}, "plain": 3.0, "text": "none"}}
+    board.add_epoch(0, logs, [], {})
+    board.close()
+    assert [one.name for one in tmp_path.iterdir()] == ["log"]
+    assert points(tmp_path / "log")["test_plain_epoch"] == [(0, 3.0)]

@@ -19,7 +19,7 @@ import tests
 from basetrainer.callbacks import run_info
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
-from basetrainer.callbacks.metrics_jsonl import MetricsJsonl, plain
+from basetrainer.callbacks.metrics_jsonl import MetricsJsonl, json_value
 from basetrainer.callbacks.results_csv import ResultsCsv
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from tests.callbacks.events import points
@@ -57,7 +57,7 @@ def test_nan_and_infinity_are_null(tmp_path):
 def test_what_users_put_into_logs_becomes_plain():
     value = {"t": torch.tensor([1.5], requires_grad=True), 1: (np.float32(0.5), np.arange(2))}
     more = {"p": Path("x"), "s": torch.eye(2).to_sparse(), "d": Decimal("0.5"), "b": torch.ones(2)}
-    found = plain({"a": value, **more})
+    found = json_value({"a": value, **more})
     assert found.pop("s").startswith("tensor(")
     assert found == {"a": {"t": 1.5, "1": [0.5, [0, 1]]}, "p": "x", "d": 0.5, "b": [1.0, 1.0]}
 

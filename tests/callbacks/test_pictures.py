@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from basetrainer.callbacks.history_part import EpochSummary, HistoryPart, HistoryStart
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
@@ -48,8 +51,9 @@ def test_a_run_leaves_its_pictures_in_its_folder(tmp_path):
     assert names(tmp_path / "run") == ["confusion_matrix.png", "curves.png"]
     found = accumulator(tmp_path / "run" / "log").Images("confusion_matrix")
     assert [one.step for one in found] == [1]
-    picture = (tmp_path / "run" / "confusion_matrix.png").read_bytes()
-    assert found[0].encoded_image_string == picture
+    shown = Image.open(io.BytesIO(found[0].encoded_image_string))
+    with Image.open(tmp_path / "run" / "confusion_matrix.png") as picture:
+        assert np.array_equal(np.asarray(shown), np.asarray(picture))
 
 
 def test_without_a_work_dir_they_lie_in_the_log_folder(tmp_path):
@@ -111,10 +115,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(
         Pictures.__init__,
         "__kwdefaults__",
-        {
-            "keeps_old": False,
-            "clock": made,
-        },
+        {"clock": made},
     )
     return made
 
@@ -285,3 +286,33 @@ def test_the_normalisation_is_found_in_the_dataset_or_in_the_settings():
     assert found is not None
     np.testing.assert_allclose(np.ravel(found[0]), [0.485, 0.456, 0.406], rtol=1e-6)
     assert normalisation_of(None, None) is None
+
+
+class Counts(HistoryPart):
+    """Pictures of a task of its own: how many outputs each evaluation had."""
+
+    def __init__(self, start: HistoryStart, engine: Any) -> None:
+        self._file = start.log_dir / "counts.txt"
+        self._outputs = 0
+
+    def on_test_summary(self, engine: Any, batch: int, inputs: Any, outputs: Any) -> None:
+        self._outputs += len(outputs)
+
+    def on_epoch_end(self, engine: Any, summary: EpochSummary) -> None:
+        with self._file.open("a") as file:
+            file.write(f"{summary.epoch} {self._outputs} {summary.is_tested}\n")
+
+    def on_train_end(self, engine: Any) -> None:
+        with self._file.open("a") as file:
+            file.write(f"end {engine.position.epoch}\n")
+
+
+def test_a_task_draws_pictures_of_its_own_and_keeps_the_rest(tmp_path):
+    trainer = run(tmp_path, pictures=Counts)
+    log_dir = tmp_path / "run" / "log"
+    tests = trainer.test_num
+    lines = (log_dir / "counts.txt").read_text().splitlines()
+    assert lines == [f"0 {tests} True", f"1 {2 * tests} True", "end 2"]
+    assert not names(tmp_path / "run")
+    assert len((log_dir / "results.csv").read_text().splitlines()) == 3
+    assert accumulator(log_dir).Tags()["scalars"]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from basetrainer.checkpoint import run_lock
+from basetrainer.checkpoint.run_folder import EXIT
 from basetrainer.checkpoint.run_lock import NAME, STALE, RunLock
 from basetrainer.errors import ConfigError
 from basetrainer.utils.posix import is_alive, start_of
-from basetrainer.utils.run_folder import EXIT
 from tests.tiny import TinyTrainer
 
 

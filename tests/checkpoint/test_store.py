@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from basetrainer.checkpoint.manifest import FileEntry, Manifest
+from basetrainer.checkpoint.run_folder import MANIFEST, run_progress
 from basetrainer.checkpoint.store import STATE, CheckpointStore
 from basetrainer.errors import CheckpointError, StorageError
-from basetrainer.utils.run_folder import MANIFEST, run_progress
 
 TREE = {"model": {"weight": torch.arange(6.0)}, "text": "x"}
 

@@ -99,6 +99,9 @@ TENSORS: list[Any] = [
     torch.eye(3).to_sparse(),
     nn.Parameter(torch.ones(2), requires_grad=False),
 ]
+PLAIN = [one for one in TENSORS if not isinstance(one, nn.Parameter)]
+"""A snapshot makes plain tensors of parameters."""
+
 ODD: list[Any] = [
     *(np.zeros((2, 0)), np.arange(6).reshape(2, 3).T, np.array(["a", "bc"]), np.array([b"x"])),
     *(np.array([1], dtype=">i4"), np.float16(0.5), np.int8(-1), np.bool_(True)),
@@ -126,7 +129,7 @@ LEAVES: Any = (
     | st.text(max_size=5)
     | st.binary(max_size=5)
     | st.complex_numbers()
-    | st.sampled_from([torch.float16, torch.device("cpu"), torch.Size([2]), *TENSORS, *ODD])
+    | st.sampled_from([torch.float16, torch.device("cpu"), torch.Size([2]), *PLAIN, *ODD])
 )
 
 

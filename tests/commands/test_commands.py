@@ -60,7 +60,7 @@ def test_lr_prints_a_table_without_matplotlib(monkeypatch, capsys):
         ("scheduler: cosine\nnum_epochs: 0", "num_epochs: 0 is less than 1"),
         ("scheduler: multi-step", "needs milestones"),
         ("scheduler: multi-step\nmilestones: 20", "Write one, such as [30, 60]"),
-        ("scheduler: multi-step\nmilestones: [a]", "'a' is no epoch"),
+        ("scheduler: multi-step\nmilestones: [a]", "'a' is not a number"),
         ("scheduler: cosine\nscheduler_args: {lrmin: 1}", "Did you mean 'lr_min'?"),
         ("scheduler: cosine\nscheduler_args: [3]", "is not a mapping of arguments"),
     ],

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.utils.data import TensorDataset
 
 import basetrainer as bt
+from basetrainer.config.settings import Config
 from basetrainer.scheduler.scheduler import LRScheduler
-from basetrainer.utils.config_dict import Config
 
 Batch = tuple[Tensor, Tensor]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from basetrainer.distributed import context
 from basetrainer.distributed.context import DistContext, pick_device
 from basetrainer.distributed.shared_flag import SharedFlag
 from basetrainer.engine.launch import launch
@@ -64,3 +65,40 @@ def test_alone_the_collectives_are_the_identity():
     assert context.is_main
     flag = SharedFlag(context)
     assert [flag.poll(False), flag.poll(True), flag.settle(True)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LOCAL_RANK",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "MPI_LOCALRANKID",
+        "PMIX_LOCAL_RANK",
+        "SLURM_LOCALID",
+    ],
+)
+def test_the_local_rank_is_what_the_launcher_says(monkeypatch, name):
+    for other in context._LOCAL_RANKS:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "3")
+    assert context._local_rank.__wrapped__() == 3
+
+
+def test_torchruns_local_rank_comes_before_that_of_the_job_around_it(monkeypatch):
+    monkeypatch.setenv("SLURM_LOCALID", "0")
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_RANK", "none")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert context._local_rank.__wrapped__() == 1
+    monkeypatch.delenv("LOCAL_RANK")
+    assert context._local_rank.__wrapped__() == 0
+
+
+def test_a_launcher_that_does_not_say_it_gets_a_device_by_rank_and_a_warning(
+    monkeypatch, two_gpus: None, caplog
+):
+    for name in context._LOCAL_RANKS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(context.dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(context.dist, "get_rank", lambda: 3)
+    assert context._local_rank.__wrapped__() == 1
+    assert "rank 3 takes device 1" in caplog.text

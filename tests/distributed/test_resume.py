@@ -15,10 +15,10 @@ import torch
 
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
+from basetrainer.checkpoint.run_folder import checkpoint_paths
 from basetrainer.engine import comm
 from basetrainer.engine.launch import launch
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
-from basetrainer.utils.run_folder import checkpoint_paths
 from tests.contract.test_old_style_user import CONFIG, PROGRAM
 from tests.engine.test_resume import CFG, StopAt, Trainer, everything
 from tests.fixtures.programs import TIMEOUT, run_program

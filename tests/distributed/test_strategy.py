@@ -81,7 +81,7 @@ def test_no_sync_of_a_plain_model_does_nothing():
 
 
 def test_only_the_strategy_names_the_wrappers():
-    pattern = re.compile(r"DataParallel|fully_shard|FSDPModule|DTensor|\.module\b")
+    pattern = re.compile(r"DataParallel|fully_shard|FSDPModule|DTensor|(?<!self)\.module\b")
     for path in PACKAGE.rglob("*.py"):
         if path.name not in ("strategy.py", "sharding.py", "_wrappers.py"):
             code = re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.DOTALL)

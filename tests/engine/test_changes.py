@@ -26,10 +26,10 @@ from torchvision.transforms import v2
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.early_stop import EarlyStop
 from basetrainer.checkpoint.manifest import Manifest
+from basetrainer.checkpoint.run_folder import MANIFEST, checkpoint_paths
+from basetrainer.config.keys import decides_run, is_told
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler.build_scheduler import get_scheduler
-from basetrainer.utils.config_keys import decides_run, is_told
-from basetrainer.utils.run_folder import MANIFEST, checkpoint_paths
 from tests.tiny import TinyTrainer, tiny_data
 
 CFG: dict[str, Any] = {"num_epochs": 1, "progress": False, "resume": "auto", "work_dir": "run"}

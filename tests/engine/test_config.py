@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from basetrainer.engine.config import EngineConfig
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_keys import KNOWN_KEYS
 
 
 def test_an_empty_cfg_has_every_default():
     assert EngineConfig.from_cfg({}) == EngineConfig()
     assert EngineConfig.from_cfg(None) == EngineConfig()
-
-
-def test_every_key_is_known_to_the_check_for_misspelt_ones():
-    assert {field.name for field in dataclasses.fields(EngineConfig)} <= KNOWN_KEYS
 
 
 def test_numbers_written_as_text_are_taken_as_numbers():

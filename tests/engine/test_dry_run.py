@@ -141,6 +141,18 @@ def test_layers_that_do_not_learn_are_a_warning_with_their_names():
     assert "2 weights have not changed: idle.weight, idle.bias" in warning
 
 
+def test_a_metric_that_is_a_tensor_of_nan_is_a_problem():
+    class Spoils(bt.Callback):
+        def on_test_end(self, logs: Any = None) -> None:
+            logs["test"]["IoU"] = {"circle": torch.tensor(float("nan"))}
+
+    class Trainer(Folders):
+        parts = {"callback": Spoils}  # noqa: RUF012
+
+    (problem,) = dry_run(Trainer, {**SETTINGS, "work_dir": "runs"}).problems
+    assert "the test figure IoU/circle is nan" in problem
+
+
 @pytest.mark.parametrize("cfg", [None, {"num_epochs": 3}])
 def test_settings_without_a_folder_are_given_one(cfg):
     before = sorted(Path.cwd().iterdir())
@@ -169,11 +181,11 @@ def test_two_processes_try_the_run_in_one_folder_and_a_problem_ends_both(capfd):
 class Normed(TinyTrainer):
     """Batches of 4, and BatchNorm, which wants two samples at least."""
 
-    samples = 13
+    count = 13
     drop_last = False
 
     def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
-        points, labels = torch.randn(self.samples, 3), torch.zeros(self.samples).long()
+        points, labels = torch.randn(self.count, 3), torch.zeros(self.count).long()
         data = torch.utils.data.TensorDataset(points, labels)
         return self.build_dataloader(data, 4, 0, drop_last=self.drop_last)
 
@@ -183,14 +195,14 @@ class Normed(TinyTrainer):
 
 
 @pytest.mark.parametrize(
-    ("num_samples", "drop_last", "is_told"),
+    ("count", "drop_last", "is_told"),
     [(13, False, True), (13, True, False), (14, False, False), (12, False, False)],
 )
-def test_a_last_batch_that_the_network_cannot_take_is_found(num_samples, drop_last, is_told):
+def test_a_last_batch_that_the_network_cannot_take_is_found(count, drop_last, is_told):
     class Case(Normed):
         pass
 
-    Case.samples, Case.drop_last = num_samples, drop_last
+    Case.count, Case.drop_last = count, drop_last
     report = dry_run(lambda cfg: Case(cfg, tests=False), {"progress": False})
     found = [one for one in report.problems if "last batch of an epoch, 1 sample" in one]
     assert len(found) == is_told

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader
 
 import basetrainer as bt
 from basetrainer.callbacks.callbacks import Callback
@@ -14,7 +15,7 @@ from basetrainer.engine.base import HOOKS
 from basetrainer.engine.explain import ORDER, explain_run
 from basetrainer.utils import setup_config
 from tests.fixtures.planted_faults import SETTINGS, Folders
-from tests.tiny import TinyTrainer, Tracer
+from tests.tiny import TinyTrainer, Tracer, tiny_data
 
 CFG = {"num_epochs": 1, "progress": False}
 
@@ -137,3 +138,30 @@ def test_a_run_is_explained_without_a_trace_of_it(caplog):
 @pytest.mark.parametrize("key", ["on_train_begin", "run_step", "settings"])
 def test_it_works_for_a_trainer_without_settings(key):
     assert key in TinyTrainer(None).explain()
+
+
+class Pairs:
+    """Batches of two, by a rule of its own."""
+
+    def __iter__(self):
+        return iter([[0, 1], [2, 3]])
+
+    def __len__(self):
+        return 2
+
+
+def test_batches_that_a_batch_sampler_makes_are_told_by_its_name():
+    class Sampled(TinyTrainer):
+        def build_train_loader(self, cfg, **kwargs):
+            return DataLoader(tiny_data(), batch_sampler=Pairs())
+
+    batch = "  batch     as Pairs makes them x 1 process(es) x 1 accumulated\n"
+    assert batch in Sampled(CFG).explain()
+
+
+def test_batches_of_a_list_are_told_as_the_data_give_them():
+    class Listed(TinyTrainer):
+        def build_train_loader(self, cfg, **kwargs):
+            return [tiny_data()[:2], tiny_data()[2:]]
+
+    assert "  batch     as the data give them x 1 process(es)" in Listed(CFG).explain()

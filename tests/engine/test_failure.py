@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from basetrainer.callbacks.callbacks import Callback
+from basetrainer.checkpoint.run_folder import checkpoint_paths
 from basetrainer.errors import OutOfMemoryError
-from basetrainer.utils.run_folder import checkpoint_paths
 from tests.engine.test_resume import CFG, Trainer
 from tests.tiny import TinyTrainer
 

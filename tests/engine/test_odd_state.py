@@ -16,9 +16,9 @@ from torch.nn.utils import parametrizations
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.checkpoint.run_folder import checkpoint_paths
 from basetrainer.engine.state import collect
 from basetrainer.errors import UsageError
-from basetrainer.utils.run_folder import checkpoint_paths
 from tests.tiny import TinyTrainer
 from tests.trees import assert_same
 

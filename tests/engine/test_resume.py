@@ -15,12 +15,12 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.early_stop import EarlyStop
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.checkpoint.run_folder import checkpoint_paths
 from basetrainer.checkpoint.tree import snapshot
 from basetrainer.engine.state import collect
 from basetrainer.errors import CheckpointError, ConfigError, UsageError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.scheduler.build_scheduler import get_scheduler
-from basetrainer.utils.run_folder import checkpoint_paths
 from tests.tiny import TinyTrainer, tiny_data, weights
 from tests.trees import assert_same
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from basetrainer.errors import ConfigError
+from basetrainer.optimizer.build_optimizer import get_optimizer
 from basetrainer.optimizer.param_groups import is_exempt, layer_numbers, trainable
 
 
@@ -87,3 +90,30 @@ def test_tied_weights_are_there_once() -> None:
     model["output"].weight = model["embedding"].weight
     names = [entry.name for entry in trainable(model)]
     assert names == ["embedding.weight", "output.bias"]
+
+
+def test_lr_scale_multiplies_rates_by_names_and_keeps_the_split_of_weight_decay() -> None:
+    model = nn.ModuleDict({"stem": nn.Linear(3, 3), "body": nn.Linear(3, 3), "fc": nn.Linear(3, 2)})
+    optimizer = get_optimizer(
+        model,
+        None,
+        "adamw",
+        0.1,
+        split_params=True,
+        weight_decay=0.2,
+        lr_scale={"[sb]*": 0.1, "stem": 0.01},
+    )
+    found = {
+        id(one): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for one in group["params"]
+    }
+    for name, rate in (("stem", 0.001), ("body", 0.01), ("fc", 0.1)):
+        layer = model[name]
+        assert found[id(layer.weight)] == (pytest.approx(rate), 0.2)
+        assert found[id(layer.bias)] == (pytest.approx(rate), 0.0)
+    with pytest.raises(ConfigError, match=r"matches 'steem'\. Did you mean 'stem'"):
+        get_optimizer(model, lr_scale={"steem": 0.1})
+    for wrong in ({"stem": 0.0}, {"stem": "x"}, [0.1]):
+        with pytest.raises(ConfigError, match="lr_scale"):
+            get_optimizer(model, lr_scale=wrong)  # type: ignore[arg-type]

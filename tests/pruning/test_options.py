@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from basetrainer.config.settings import with_origins
 from basetrainer.errors import ConfigError
 from basetrainer.pruning.options import PruneOptions
-from basetrainer.utils.config_dict import with_origins
 
 
 def test_a_configuration_without_keys_has_the_defaults():

@@ -10,10 +10,10 @@ from torch.utils.data import TensorDataset
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
+from basetrainer.config.settings import get
 from basetrainer.engine.trainer import EngineTrainer
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.pruning.pipeline import prune_by_config
-from basetrainer.utils.config_dict import get
 from basetrainer.utils.setup_config import create_workspace
 from basetrainer.utils.torch_tools import load_pretrained_model
 from tests.fixtures.pruning_nets import ResidualNet

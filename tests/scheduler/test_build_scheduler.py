@@ -75,7 +75,7 @@ def test_an_unknown_argument_is_not_dropped_in_silence() -> None:
         made("multi-step", milestone=[3])
     with pytest.raises(
         ConfigError,
-        match=r"got xyz=1, which no scheduler takes. 'linear' takes lr_min, num_warn_up",
+        match=r"got xyz=1, which no scheduler takes. 'linear' takes lr_min, min_lr_ratio, num_warm",
     ):
         made("linear", xyz=1)
 

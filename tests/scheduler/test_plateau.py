@@ -123,9 +123,9 @@ def test_the_direction_of_progress_is_told_or_guessed(kwargs: Any, smaller: bool
     [
         ({"mode": "least"}, "mode='least' is neither 'min'"),
         ({"mode": "max", "inverse": True}, "contradict each other"),
-        ({"factor": 1.5}, "factor=1.5 is out of range"),
-        ({"patience": -1}, "patience=-1 is too small"),
-        ({"lr_min": -1.0}, "lr_min=-1.0 is out of range"),
+        ({"factor": 1.5}, "factor: 1.5 is more than 1"),
+        ({"patience": -1}, "patience: -1 is less than 0"),
+        ({"lr_min": -1.0}, "lr_min: -1.0 is less than 0"),
     ],
 )
 def test_what_cannot_be_is_refused(kwargs: Any, said: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import basetrainer as bt
 from basetrainer.testing import checks
@@ -87,3 +88,37 @@ def test_differences_are_told_by_place():
         "b.c is in one of the two only",
     ]
     assert differences({"n": 1}, {"n": 2}) == ["n: 1, and 2"]
+
+
+class FixedBatch(Good):
+    """Does not ask for the batch size that it is given."""
+
+    def build_train_loader(self, cfg: Any, **kwargs: Any) -> Any:
+        return self.build_dataloader(self.data(), 4, cfg["num_workers"])
+
+
+class Normed(Good):
+    """Sees each part of a batch for itself."""
+
+    def build_model(self, cfg: Any, **kwargs: Any) -> Any:
+        layers = [nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Dropout(0.0), nn.Linear(3, 3)]
+        return self.build_model_parallel(nn.Sequential(*layers), self.config.gpu_id)
+
+
+def test_a_make_that_ignores_the_batch_size_is_told_so():
+    assert said(checks.accumulation_invariant, FixedBatch) == (
+        "make(batch_size=2) returned a trainer with batches of 4: let build_train_loader take "
+        "cfg.batch_size."
+    )
+
+
+@pytest.mark.parametrize("check", [checks.accumulation_invariant, checks.two_processes_equal_one])
+def test_a_network_that_no_comparison_of_batches_holds_for_is_refused(check):
+    text = said(check, Normed)
+    assert text.startswith("Sequential has 1 BatchNorm1d and 1 Dropout, which see each part")
+
+
+def test_a_batch_that_has_no_halves_is_refused():
+    make_odd = functools.partial(make, Good, batch_size=3)
+    with pytest.raises(AssertionError, match="batch_size 3: an even one is needed"):
+        checks.accumulation_invariant(make_odd)

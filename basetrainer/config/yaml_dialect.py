@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -40,24 +41,16 @@ class PlainLoader(yaml.SafeLoader):
         Of several merged mappings the first one wins, as YAML has it. PyYAML's own method depends
         on its version: 6.0.4 takes the wrong value of a key that was overridden once before.
         """
-        own: list[tuple[Node, Node]] = []
-        sources: list[Node] = []
-        for key, value in node.value:
-            if key.tag == f"{TAG}merge":
-                sources += value.value if isinstance(value, SequenceNode) else [value]
-            else:
-                own.append((key, value))
+        merges = [value for key, value in node.value if key.tag == f"{TAG}merge"]
+        sources = [one.value if isinstance(one, SequenceNode) else [one] for one in merges]
         merged: dict[Any, tuple[Node, Node]] = {}
-        for source in reversed(sources):
+        for source in reversed(list(itertools.chain.from_iterable(sources))):
             if not isinstance(source, MappingNode):
-                raise ConstructorError(
-                    "while constructing a mapping",
-                    node.start_mark,
-                    f"expected a mapping to merge, but found a {type(source).__name__}",
-                    source.start_mark,
-                )
+                fault = f"expected a mapping to merge, but found a {type(source).__name__}"
+                raise ConstructorError(None, None, fault, source.start_mark)
             self.flatten_mapping(source)
             merged.update({key.value: (key, value) for key, value in source.value})
+        own = [pair for pair in node.value if pair[0].tag != f"{TAG}merge"]
         node.value = [*merged.values(), *own]
 
 

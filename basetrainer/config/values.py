@@ -1,17 +1,18 @@
-"""Convert one value of a config to the type it must have, or say what is wrong with it."""
+"""Numbers, switches, texts and choices: what a value counts as, and the message if it is wrong."""
 
 from __future__ import annotations
 
 import math
 import numbers
+import operator
 import os
 import re
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from basetrainer._names import nearest
+from basetrainer._names import did_you_mean
 from basetrainer.errors import ConfigError
 
 _Choice = TypeVar("_Choice", bound=str)
@@ -22,16 +23,17 @@ SWITCH_WORDS = {
 }
 """The texts that are switches, in lower case."""
 
+_BOUNDS: dict[str, tuple[Callable[[float, float], bool], str, int]] = {
+    "minimum": (operator.lt, "is less than", 0),
+    "maximum": (operator.gt, "is more than", 0),
+    "above": (operator.le, "is not more than", 1),
+    "below": (operator.ge, "is not less than", -1),
+}
+"""By bound: when a number breaks it, in which words, and how far from it a good number is."""
 
-class Check(Protocol):
-    """A function that returns the value, converted, or raises ConfigError."""
 
-    def __call__(self, name: str, value: object, origin: str, *, example: str | None) -> Any:
-        """Check the value of the key ``name``; ``example`` is a good value for the message."""
-
-
-def refusal(name: str, value: object, fault: str, origin: str, mend: str | None) -> ConfigError:
-    """Return the error that says what is wrong with a value, where, and how to mend it.
+def refusal(name: str, value: object, fault: str, origin: str, fix: str | None) -> ConfigError:
+    """Return the error that says what is wrong with a value, where, and how to fix it.
 
     Args:
         name: Key.
@@ -39,16 +41,13 @@ def refusal(name: str, value: object, fault: str, origin: str, mend: str | None)
         fault: What is wrong, as the predicate of a sentence: ``"is not a whole number"``.
         origin: Where the value comes from: ``"configs/config.yaml, line 7"``, ``"command line"``,
             or ``""`` if nobody knows.
-        mend: A good value, or a whole sentence if it ends with a full stop.
+        fix: A good value, or a whole sentence if it ends with a full stop.
     """
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     place = f" ({origin})" if origin else ""
-    advice = mend if mend and mend.endswith(".") else f"Write e.g. {name}: {mend}"
-    return ConfigError(f"{name}: {_shortened(value)} {fault}{place}. {advice}")
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    advice = fix if fix and fix.endswith((".", "?")) else f"Write e.g. {name}: {fix}"
+    return ConfigError(f"{name}: {shown} {fault}{place}. {advice}")
 
 
 def as_int(
@@ -118,47 +117,28 @@ def as_float(
 
 def _as_number(value: object) -> int | float | None:
     """Return a finite number, or None if the value is none."""
-    if isinstance(value, (bool, np.bool_)):
-        return None
     if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
+        for kind in (int, float):
             try:
-                value = float(value)
+                value = kind(value)
+                break
             except ValueError:
-                return None
-    if isinstance(value, numbers.Integral):
+                continue
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         whole = int(value)
         return whole if abs(whole) < 1 << 63 else None
-    if isinstance(value, numbers.Real) and math.isfinite(value):
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     return None
 
 
 def _check_range(
-    name: str,
-    value: object,
-    number: float,
-    origin: str,
-    example: str | None,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
+    name: str, value: object, number: float, origin: str, example: str | None, **bounds: Any
 ) -> None:
-    fault, good = "", number
-    if minimum is not None and number < minimum:
-        fault, good = f"is less than {minimum}", minimum
-    elif maximum is not None and number > maximum:
-        fault, good = f"is more than {maximum}", maximum
-    elif above is not None and number <= above:
-        fault, good = f"is not more than {above}", above + 1
-    elif below is not None and number >= below:
-        fault, good = f"is not less than {below}", below - 1
-    if fault:
-        raise refusal(name, value, fault, origin, example or str(good))
+    for bound, limit in bounds.items():
+        breaks, fault, step = _BOUNDS[bound]
+        if limit is not None and breaks(number, limit):
+            raise refusal(name, value, f"{fault} {limit}", origin, example or str(limit + step))
 
 
 def as_bool(name: str, value: object, origin: str = "", *, example: str | None = None) -> bool:
@@ -173,11 +153,9 @@ def as_bool(name: str, value: object, origin: str = "", *, example: str | None =
     Raises:
         ConfigError: If it is anything else.
     """
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
     if isinstance(value, str) and value.strip().lower() in SWITCH_WORDS:
         return SWITCH_WORDS[value.strip().lower()]
-    if isinstance(value, numbers.Real) and value in (0, 1):
+    if isinstance(value, np.bool_) or (isinstance(value, numbers.Real) and value in (0, 1)):
         return bool(value)
     raise refusal(name, value, "is neither true nor false", origin, example or "true")
 
@@ -197,10 +175,14 @@ def as_choice(name: str, value: object, origin: str, choices: Sequence[_Choice])
     for choice in choices:
         if isinstance(value, str) and value.strip().lower() == choice.lower():
             return choice
-    near = nearest(str(value), choices)
-    hint = f"Did you mean {near!r}? " if near else ""
-    mend = f"{hint}Choose one of {', '.join(choices)}."
-    raise refusal(name, value, "is not a choice", origin, mend)
+    raise not_a_choice(name, value, origin, choices)
+
+
+def not_a_choice(name: str, value: object, origin: str, choices: Iterable[object]) -> ConfigError:
+    """Return the error that names the choices, and the nearest of them."""
+    known = [str(choice) for choice in choices]
+    fix = f"{did_you_mean(str(value), known)} Choose one of {', '.join(known)}.".lstrip()
+    return refusal(name, value, "is not a choice", origin, fix)
 
 
 def as_text(name: str, value: object, origin: str = "", *, example: str | None = None) -> str:
@@ -215,18 +197,13 @@ def as_text(name: str, value: object, origin: str = "", *, example: str | None =
 
 
 def as_list(
-    name: str,
-    value: Sequence[object] | str,
-    origin: str,
-    item: Check,
-    *,
-    example: str | None = None,
+    name: str, value: object, origin: str, item: Callable[..., Any], *, example: str | None = None
 ) -> list[Any]:
-    """Return a new list of checked items; the text ``"0,1"`` or ``"[0, 1]"`` counts as a list.
+    """Return a new list of checked items; ``"0,1"``, ``"[0, 1]"`` and one item alone are lists.
 
     Args:
         name: Key, for the message.
-        value: The list or text that the user wrote.
+        value: What the user wrote.
         origin: Where it comes from, for the message.
         item: Check of one item.
         example: A good list, for the message.
@@ -236,4 +213,5 @@ def as_list(
     """
     if isinstance(value, str):
         value = re.findall(r"[^\s,]+", value.strip().removeprefix("[").removesuffix("]"))
-    return [item(name, part, origin, example=example) for part in value]
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return [item(name, part, origin, example=example) for part in parts]

@@ -213,6 +213,9 @@ def test_the_flags_of_a_sub_command_are_known_too(monkeypatch):
         ("lr: -1", "lr: -1 is not more than 0 (config.yaml, line 1). Write e.g. lr: 0.01"),
         ("gpu_id: []", "gpu_id: [] names no device (config.yaml, line 1)."),
         ("mode: fats", "mode: 'fats' is not a choice (config.yaml, line 1). Did you mean 'fast'?"),
+        ("mode: FAST", "mode: 'FAST' is not a choice (config.yaml, line 1). Did you mean 'fast'?"),
+        ("stall_limit: -1", "stall_limit: -1 is not more than 0 (config.yaml, line 1). Write e.g."),
+        ("sparsity: 2", "sparsity: 2 is not less than 1 (config.yaml, line 1). Write e.g."),
         ("\nsteps: many", "steps: 'many' is not a good int (config.yaml, line 2). Write what"),
     ],
 )

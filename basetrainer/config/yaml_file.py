@@ -14,9 +14,9 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from basetrainer._names import nearest
+from basetrainer.config.yaml_dialect import TAG, PlainDumper, PlainLoader, to_plain
 from basetrainer.errors import ConfigError
 from basetrainer.utils.file_utils import write_atomically
-from basetrainer.utils.yaml_dialect import TAG, PlainDumper, PlainLoader, to_plain
 
 logger = logging.getLogger(__name__)
 
@@ -91,15 +91,12 @@ def read_yaml(path: str | os.PathLike[str]) -> YamlFile:
     except yaml.YAMLError as error:
         raise ConfigError(_explain(error, path, text)) from error
     except RecursionError as error:
-        raise ConfigError(
-            f"{path}: lists or mappings are nested too deep. Flatten them."
-        ) from error
+        raise ConfigError(f"{path}: nested too deep. Flatten lists and mappings.") from error
     except (AttributeError, LookupError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(
-            f"{path}: a value does not fit its tag (!!...). Remove the tag."
-        ) from error
+        fault = "a value does not fit its tag (!!...). Remove the tag."
+        raise ConfigError(f"{path}: {fault}") from error
     return YamlFile(values, {key: lines[key] for key in values if key in lines}, path)
 
 
@@ -130,31 +127,23 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        folder = path.parent
-        if not folder.is_dir():
-            raise ConfigError(
-                f"There is no file {path}: the folder {folder} is missing."
-            ) from error
-        near = nearest(path.name, (entry.name for entry in folder.iterdir() if entry.is_file()))
-        hint = f"Did you mean {folder / near}?" if near else "Check the path."
-        raise ConfigError(f"There is no file {path}. {hint}") from error
+        hint = f": the folder {path.parent} is missing."
+        if path.parent.is_dir():
+            near = nearest(path.name, (one.name for one in path.parent.iterdir() if one.is_file()))
+            hint = f". Did you mean {path.parent / near}?" if near else ". Check the path."
+        raise ConfigError(f"There is no file {path}{hint}") from error
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}. Give a YAML file that you may read."
-        ) from error
+        fix = "Give a YAML file that you may read."
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. {fix}") from error
     if len(content) > MAX_BYTES:
-        raise ConfigError(
-            f"{path} is larger than {MAX_BYTES >> 20} MiB, too large for settings. Is it the right "
-            f"file? Long lists belong in a file of their own."
-        )
+        fix = "Is it the right file? Long lists belong in a file of their own."
+        raise ConfigError(f"{path} is larger than {MAX_BYTES >> 20} MiB, too large. {fix}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(
-            f"{path}, line {line}: found the byte 0x{content[error.start]:02x}, which is not "
-            f"UTF-8. Save the file as UTF-8."
-        ) from error
+        fault = f"found the byte 0x{content[error.start]:02x}, which is not UTF-8"
+        raise ConfigError(f"{path}, line {line}: {fault}. Save the file as UTF-8.") from error
 
 
 def _weigh(node: Node, path: Path, text: str, sizes: dict[int, int]) -> int:
@@ -165,12 +154,10 @@ def _weigh(node: Node, path: Path, text: str, sizes: dict[int, int]) -> int:
             raise ConfigError(_message(path, text, node.start_mark, problem))
         return sizes[id(node)]
     sizes[id(node)] = 0
-    children: list[Node] = []
+    children: list[Node] = [] if isinstance(node, ScalarNode) else node.value
     if isinstance(node, MappingNode):
         _check_keys(node, path, text)
         children = [part for pair in node.value for part in pair]
-    elif not isinstance(node, ScalarNode):
-        children = node.value
     sizes[id(node)] = 1 + sum([_weigh(child, path, text, sizes) for child in children])
     return sizes[id(node)]
 
@@ -187,14 +174,8 @@ def _check_keys(node: MappingNode, path: Path, text: str) -> None:
             problem = f"the key {shown!r} is not a text. Put it in quotes: '{shown}'"
             raise ConfigError(_message(path, text, key.start_mark, problem))
         if key.value in lines:
-            logger.warning(
-                "%s: %s stands on line %d and again on line %d; the last one holds. "
-                "Remove the other.",
-                path,
-                key.value,
-                lines[key.value],
-                line,
-            )
+            again = f"{key.value} stands on line {lines[key.value]} and again on line {line}"
+            logger.warning("%s: %s; the last one holds. Remove the other.", path, again)
         lines[key.value] = line
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from basetrainer.checkpoint.run_folder import run_progress
+from basetrainer.config.keys import read_key
+from basetrainer.config.settings import as_mapping, get, origin_of, put
+from basetrainer.config.yaml_file import write_yaml
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_dict import as_mapping, get, origin_of, put
-from basetrainer.utils.config_keys import check_key
 from basetrainer.utils.file_utils import copy_file_to_dir, create_dir, get_time
-from basetrainer.utils.run_folder import run_progress
-from basetrainer.utils.yaml_file import write_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -92,13 +92,13 @@ def create_workspace(
 
 def _run_folder(cfg: Any, flags: str | Iterable[object] | None) -> str:
     """Return the folder of a run that begins, or of the one that goes on."""
-    resume = check_key("resume", get(cfg, "resume"), origin_of(cfg, "resume"))
-    if resume in (None, "never"):
+    resume = read_key(cfg, "resume")
+    if resume == "never":
         return parser_work_space(cfg, flags)
     # The settings may be those that a run left: then its folder is meant, not one inside it.
     is_that_of_a_run = _names_a_run(cfg)
     base = str(get(cfg, "work_dir")) if is_that_of_a_run else parser_work_space(cfg, flags, False)
-    num_epochs = int(get(cfg, "num_epochs") or 1)
+    num_epochs = read_key(cfg, "num_epochs")
     for number in itertools.count(1):
         folder = base if number == 1 else f"{base}-{number}"
         progress = run_progress(Path(folder))

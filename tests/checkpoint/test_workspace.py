@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from easydict import EasyDict
 
-from basetrainer.utils.run_folder import MANIFEST, checkpoint_name, checkpoint_paths
+from basetrainer.checkpoint.run_folder import MANIFEST, checkpoint_name, checkpoint_paths
+from basetrainer.errors import ConfigError
 from basetrainer.utils.setup_config import create_workspace, load_config
 
 
@@ -115,3 +116,10 @@ def test_checkpoints_are_sorted_by_their_updates():
         "update-00000009",
     ]
     assert checkpoint_paths(Path("absent")) == []
+
+
+def test_a_wrong_length_of_the_run_is_named_with_its_key():
+    with pytest.raises(ConfigError, match="num_epochs: 'three' is not a whole number"):
+        create_workspace(EasyDict(work_dir="out", resume="auto", num_epochs="three"), "net")
+    cfg = EasyDict(work_dir="out", resume="auto", num_epochs="3.0")
+    assert create_workspace(cfg, "net").work_dir == "out/net"

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from basetrainer._names import nearest
+from basetrainer.config.keys import all_keys
+from basetrainer.config.values import as_bool, not_a_choice, refusal
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_keys import SETTINGS
-from basetrainer.utils.config_values import as_bool, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ def from_parser(parser: argparse.ArgumentParser) -> Arguments:
         SystemExit: As ``parser.parse_args()``, for ``--help`` and for errors.
     """
     values = vars(parser.parse_args())
-    actions = {action.dest: action for action in _actions(parser)}
+    actions = {action.dest: action for one in _parsers(parser) for action in one._actions}
     with _without_defaults(parser):
         found = vars(parser.parse_args())
     typed = {
@@ -56,29 +55,25 @@ def from_parser(parser: argparse.ArgumentParser) -> Arguments:
     return Arguments(values, frozenset(typed), actions)
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the rules of a parser and of its sub-commands."""
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a parser and those of its sub-commands."""
+    yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in set(action.choices.values()):
-                yield from _actions(command)
-        elif action.dest != argparse.SUPPRESS:
-            yield action
+                yield from _parsers(command)
 
 
 @contextlib.contextmanager
 def _without_defaults(parser: argparse.ArgumentParser) -> Iterator[None]:
     """Let a parser set nothing but what is typed."""
     with contextlib.ExitStack() as stack:
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for command in set(action.choices.values()):
-                    stack.enter_context(_without_defaults(command))
-            if action.option_strings:
+        for one in _parsers(parser):
+            for action in filter(lambda action: action.option_strings, one._actions):
                 stack.callback(setattr, action, "default", action.default)
                 action.default = argparse.SUPPRESS
-        stack.callback(parser._defaults.update, dict(parser._defaults))
-        parser._defaults.clear()
+            stack.callback(one._defaults.update, dict(one._defaults))
+            one._defaults.clear()
         yield
 
 
@@ -169,7 +164,7 @@ def convert(key: str, value: Any, action: argparse.Action, origin: str) -> Any:
     try:
         return action.type(value)
     except (TypeError, ValueError, argparse.ArgumentTypeError) as error:
-        if key in SETTINGS:
+        if key in all_keys():
             return value
         kind = getattr(action.type, "__name__", "value")
         mend = f"Write what {action.option_strings or key} takes ({error})."
@@ -186,8 +181,4 @@ def check_choices(key: str, value: Any, action: argparse.Action, origin: str) ->
         return
     for item in value if isinstance(value, list) else [value]:
         if item not in action.choices:
-            choices = [str(choice) for choice in action.choices]
-            near = nearest(str(item), choices)
-            hint = f"Did you mean {near!r}? " if near else ""
-            mend = f"{hint}Choose one of {', '.join(choices)}."
-            raise refusal(key, item, "is not a choice", origin, mend)
+            raise not_a_choice(key, item, origin, action.choices)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from basetrainer._names import nearest_key
+from basetrainer.config.keys import all_keys, check_key, check_keys, warn_of_misspellings
+from basetrainer.config.values import as_bool, as_choice, as_float, as_int
 from basetrainer.errors import ConfigError
-from basetrainer.utils.config_keys import (
-    KNOWN_KEYS,
-    SETTINGS,
-    as_bool,
-    as_choice,
-    as_float,
-    as_int,
-    check_key,
-    check_keys,
-    warn_misspelt,
-)
 
 ORIGIN = "configs/config.yaml, line 12"
 
@@ -164,10 +157,22 @@ def test_an_unknown_origin_is_left_out_and_a_long_value_cut():
     assert len(str(caught.value)) < 150
 
 
-def test_every_setting_has_a_meaning_and_accepts_none():
-    assert all(setting.kind and setting.meaning for setting in SETTINGS.values())
-    assert all(check_key(name, None) in (None, {}) for name in SETTINGS)
-    assert set(SETTINGS) | {"seed", "resume", "early_stop", "model_root"} <= KNOWN_KEYS
+def test_every_key_has_a_meaning_and_accepts_none():
+    for name, declared in all_keys().items():
+        assert declared.name == name
+        assert declared.check.kind
+        assert declared.meaning.endswith(".")
+        assert check_key(name, None) in (None, {})
+    assert {"seed", "resume", "early_stop", "model_root", "sparsity"} <= all_keys().keys()
+
+
+def test_every_example_and_every_default_passes_its_own_check():
+    for name, declared in all_keys().items():
+        if declared.example is not None:
+            check_key(name, yaml.safe_load(declared.example))
+        if declared.default not in (None, ()):
+            value = check_key(name, declared.default)
+            assert (tuple(value) if isinstance(value, list) else value) == declared.default
 
 
 def test_all_keys_are_checked_in_place():
@@ -232,7 +237,7 @@ def test_a_whole_number_is_the_same_in_any_writing(value):
     ],
 )
 def test_a_slip_is_told(slip, meant):
-    assert nearest_key(slip, KNOWN_KEYS) == meant
+    assert nearest_key(slip, all_keys()) == meant
 
 
 @pytest.mark.parametrize(
@@ -245,7 +250,7 @@ def test_a_slip_is_told(slip, meant):
     ],
 )
 def test_another_word_is_no_slip(word):
-    assert nearest_key(word, KNOWN_KEYS | {"models"} - {"models"}) is None
+    assert nearest_key(word, all_keys()) is None
 
 
 def test_short_words_that_are_both_words_are_not_taken_for_slips():
@@ -254,8 +259,8 @@ def test_short_words_that_are_both_words_are_not_taken_for_slips():
 
 
 def test_a_misspelt_key_gets_one_line_that_names_its_place(caplog):
-    keys = ["num_epoch", "lr", "mine", "flagg"]
-    warn_misspelt(keys, KNOWN_KEYS | {"flagg"}, {"num_epoch": ORIGIN})
+    names: list[Any] = ["num_epoch", "lr", "mine", "flagg", 3]
+    warn_of_misspellings(names, {"num_epoch": ORIGIN}, given=["flag"])
     assert caplog.messages == [
         f"num_epoch ({ORIGIN}): this key is not known. Did you mean num_epochs? "
         f"If it is your own, all is well."

@@ -15,8 +15,8 @@ from easydict import EasyDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from basetrainer.config.yaml_file import MAX_BYTES, YamlFile, read_yaml, write_yaml
 from basetrainer.errors import ConfigError
-from basetrainer.utils.yaml_file import MAX_BYTES, YamlFile, read_yaml, write_yaml
 
 
 def read(tmp_path: Path, text: str | bytes) -> YamlFile:

@@ -1,0 +1,1 @@
+"""From YAML files and command lines to the config of a run."""
