@@ -30,6 +30,9 @@ _NOTES = """
 moder_dir output_dir save_dir rank world_size note notes comment comments description name exp_name
 experiment run_name run_id project tag tags user author host hostname date time timestamp start_time
 verbose debug port dist_url
+device devices gpu gpus gpu_ids workers pin_memory persistent_workers prefetch_factor
+local_world_size log_level log_name log_interval log_every print_freq print_every save_freq
+save_every save_interval save_best wandb use_wandb tensorboard use_tensorboard quiet job_id
 """
 """Names under which programs keep what does not change what a run learns."""
 

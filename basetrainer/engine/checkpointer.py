@@ -29,7 +29,7 @@ from basetrainer.engine.resume import (
 )
 from basetrainer.engine.run_parts import describe_parts
 from basetrainer.engine.signals import INTERRUPT, NOTHING, PREEMPT, SAVE, Signals
-from basetrainer.engine.state import check_state, collect
+from basetrainer.engine.state import collect
 from basetrainer.engine.test_sets import has_figures
 from basetrainer.errors import ConfigError, Preempted, StorageError, UsageError
 from basetrainer.models.learned import learned_state
@@ -231,7 +231,6 @@ class Checkpointer:
         level = promise(engine, origin)
         # Where the middle of an epoch cannot be found again, it is not worth a checkpoint.
         self._saves_within_epochs = not level.startswith(EPOCH_START)
-        check_state(engine)  # one that cannot be saved is refused now, not in an hour
         restored = None if origin is None else self._load(origin, logs)
         self._plan()
         logger.info("resume: %s; checkpoints in %s", level, self.store.folder)

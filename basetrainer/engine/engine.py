@@ -23,6 +23,7 @@ from basetrainer.engine.evaluation import Evaluation
 from basetrainer.engine.failure import telling_failures
 from basetrainer.engine.restored import Restored
 from basetrainer.engine.signals import PREEMPT, STOP
+from basetrainer.engine.state import check_state
 from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.train_batches import TrainBatches
 from basetrainer.engine.training_data import TrainingData
@@ -195,7 +196,9 @@ class Engine(Evaluation):
                 self.position.epoch,
                 self.num_epochs,
             )
-        self.on_train_begin(logs)
+        self.on_train_begin(logs)  # where a callback may make what its state_dict() returns
+        if self.checkpointer is not None:
+            check_state(self)  # one that cannot be saved is refused now, not in an hour
         if self._restored is not None and not self._restored.is_within_epoch:
             self._finish_restoring()
         for epoch in range(self.position.epoch, self.num_epochs):

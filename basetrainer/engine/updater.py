@@ -22,6 +22,7 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine.config import EngineConfig
 from basetrainer.engine.gradients import average_loose, divide, widest
+from basetrainer.engine.kept_statistics import KeptStatistics
 from basetrainer.engine.stepper import Stepper
 from basetrainer.errors import ConfigError, NonFiniteError
 
@@ -63,6 +64,7 @@ class Updater:
         self._clip = config.clip_grad_norm
         self._skips = config.max_skips if config.on_nonfinite == "skip" else 0
         self._skipped_in_row = 0
+        self._statistics = KeptStatistics(model) if self._skips and model is not None else None
         self._weight: float | Tensor | None = None  # None: no window has begun
         self._scaler = torch.amp.GradScaler(context.device.type) if config.amp == "fp16" else None
         self._scale: float | None = None  # of the scaler, where it is known
@@ -212,6 +214,8 @@ class Updater:
             self._scale = None
         self.num_skipped = state["num_skipped"]
         self._skipped_in_row = state["skipped_in_row"]
+        if self._statistics is not None:  # the model's state was loaded before
+            self._statistics.keep()
 
     def _nothing(self) -> Tensor:
         """Return a loss of 0 that every parameter takes part in, so that no rank waits for this.
@@ -247,6 +251,8 @@ class Updater:
         if self._skips and not bool(norm.isfinite()):
             self.num_skipped += 1
             self._skipped_in_row += 1
+            if self._statistics is not None:
+                self._statistics.restore()
             logger.warning("update left out: its gradients are not finite (%s)", float(norm))
             # fp16 overflows now and then by design, until the scaler has found its scale.
             is_scaling = self._scaler is not None and self._scaler.get_scale() >= 1.0
@@ -260,6 +266,8 @@ class Updater:
                 self._scale = None
             return False
         self._skipped_in_row = 0
+        if self._statistics is not None:
+            self._statistics.keep()
         if self._clip is not None:
             clip_grads_with_norm_(parameters, self._clip, norm)
         return True

@@ -409,6 +409,9 @@ def test_every_key_decides_unless_it_is_known_not_to():
     for key in ("work_dir", "log_freq", "gpu_id", "num_workers", "keep_last", "progress", "resume"):
         assert not decides_run(key)
         assert not is_told(key)
+    for key in ("device", "gpus", "pin_memory", "print_freq", "save_freq", "log_level", "wandb"):
+        assert not decides_run(key)
+        assert not is_told(key)
     for key in ("train_data", "compile", "strategy", "anchors_file", "my_dir"):
         assert not decides_run(key)
         assert is_told(key)

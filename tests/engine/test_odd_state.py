@@ -420,6 +420,33 @@ def test_a_callback_may_keep_values_of_the_standard_library_and_numpy():
     check(4, lambda: [Keeper()], net=Linear)
 
 
+class Late(Callback):
+    """Makes what it saves when the training begins, as one does with a scheduler of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved: dict[str, Any] | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        assert self.engine is not None
+        self.scheduler = torch.optim.lr_scheduler.StepLR(self.engine.optimizer, 1, 0.5)
+        if self.saved is not None:
+            self.scheduler.load_state_dict(self.saved)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.saved = state
+
+
+def test_a_callback_may_make_its_state_when_training_begins():
+    check(3, lambda: [Late()], net=Linear)
+
+
 def test_what_could_not_be_loaded_again_is_refused_before_the_first_step_with_its_path():
     class Odd(Callback):
         def state_dict(self) -> dict[str, Any]:
