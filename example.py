@@ -102,10 +102,14 @@ class ClassificationTrainer(bt.EngineTrainer):
 
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
         more = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay, **cfg.optim_args}
-        return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
+        key = "optim_args" if cfg.optim_args else "optim_type"
+        with setup_config.blaming(cfg, key):
+            return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        return bt.get_criterion(cfg.loss_type, len(cfg.class_name), **cfg.loss_args)
+        key = "loss_args" if cfg.loss_args else "loss_type"
+        with setup_config.blaming(cfg, key):
+            return bt.get_criterion(cfg.loss_type, len(cfg.class_name), **cfg.loss_args)
 
     def build_callbacks(self, cfg: Any, **kwargs: Any) -> list[bt.Callback]:
         more = {"milestones": cfg.milestones, "num_warn_up": cfg.num_warn_up, **cfg.scheduler_args}
