@@ -91,7 +91,9 @@ class ClassificationTrainer(bt.EngineTrainer):
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
         more = {"pretrained": cfg.pretrained, "small_input": cfg.small_input, **cfg.net_args}
         size, num_classes = cfg.input_size, len(cfg.class_name)
-        model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
+        key = "net_args" if cfg.net_args else "pretrained" if cfg.pretrained else "net_type"
+        with setup_config.blaming(cfg, key):
+            model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
         if cfg.finetune:
             with setup_config.blaming(cfg, "finetune"):
                 torch_tools.load_pretrained_model(model, cfg.finetune)
