@@ -91,7 +91,9 @@ class ClassificationTrainer(bt.EngineTrainer):
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
         more = {"pretrained": cfg.pretrained, "small_input": cfg.small_input, **cfg.net_args}
         size, num_classes = cfg.input_size, len(cfg.class_name)
-        model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
+        key = "net_args" if cfg.net_args else "pretrained" if cfg.pretrained else "net_type"
+        with setup_config.blaming(cfg, key):
+            model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
         if cfg.finetune:
             with setup_config.blaming(cfg, "finetune"):
                 torch_tools.load_pretrained_model(model, cfg.finetune)
@@ -102,10 +104,14 @@ class ClassificationTrainer(bt.EngineTrainer):
 
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
         more = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay, **cfg.optim_args}
-        return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
+        key = "optim_args" if cfg.optim_args else "optim_type"
+        with setup_config.blaming(cfg, key):
+            return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        return bt.get_criterion(cfg.loss_type, len(cfg.class_name), **cfg.loss_args)
+        key = "loss_args" if cfg.loss_args else "loss_type"
+        with setup_config.blaming(cfg, key):
+            return bt.get_criterion(cfg.loss_type, len(cfg.class_name), **cfg.loss_args)
 
     def build_callbacks(self, cfg: Any, **kwargs: Any) -> list[bt.Callback]:
         more = {"milestones": cfg.milestones, "num_warn_up": cfg.num_warn_up, **cfg.scheduler_args}

@@ -85,6 +85,11 @@ def _own_size(part: Any) -> int | None:
             size = size[0]
         if isinstance(size, int) and not isinstance(size, bool):
             return size
+    if hasattr(type(part), "to") and not isinstance(part, (Mapping, list, tuple)):
+        # A batch class of the user's own counts where its tensors agree.
+        return _common(
+            [sizes for one in getattr(part, "__dict__", {}).values() if (sizes := _sizes(one))]
+        )
     return None
 
 

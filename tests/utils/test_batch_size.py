@@ -99,3 +99,14 @@ def test_a_loss_count_of_ones_own_serves_batches_without_a_size(capsys):
 
     logs = Odd({"num_epochs": 1}, [LossesRecorder()], tests=False).run()
     assert logs["train"]["loss"] >= 1.0
+
+
+def test_a_batch_class_with_to_counts_the_samples_of_its_tensors() -> None:
+    class Own:
+        def __init__(self, x: torch.Tensor, y: torch.Tensor) -> None:
+            self.x, self.y, self.note = x, y, "a text"
+
+        def to(self, device: object) -> Own:
+            return self
+
+    assert batch_size(Own(torch.zeros(5, 2), torch.zeros(5))) == 5
