@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
 
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import is_sharded, is_wrapped, reduced_parameters, unwrap
@@ -84,7 +85,7 @@ def check_frozen(model: nn.Module) -> None:
 
 
 def check_alike(
-    model: nn.Module, others: Iterable[nn.Parameter], context: DistContext, epoch: int
+    model: nn.Module, optimizers: Iterable[Optimizer], context: DistContext, epoch: int
 ) -> None:
     """Compare the weights of all replicas; collective.
 
@@ -92,7 +93,7 @@ def check_alike(
 
     Args:
         model: The wrapped model.
-        others: Parameters that optimizers change and the model has not.
+        optimizers: What they change is compared, too, where the model has it not.
         context: This process's place in the run.
         epoch: As people count, for the message.
 
@@ -103,7 +104,13 @@ def check_alike(
         return
     named = [one for one in unwrap(model).named_parameters() if not is_lazy(one[1])]
     known = {id(parameter) for _, parameter in named}
-    loose = [one for one in others if id(one) not in known]
+    loose = [
+        parameter
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if id(parameter) not in known
+    ]
     named += [(f"parameter {place} outside the model", one) for place, one in enumerate(loose)]
     if not named:
         return

@@ -120,7 +120,8 @@ class Engine(Evaluation):
         check_frozen(self.model)
         if not self._train_on(data, logs, self.run_train_epoch):
             return
-        self._check_replicas()
+        # Before they are tested and saved.
+        check_alike(self.model, self.optimizers, self.context, epoch_number(epoch))
         is_due = (epoch + 1) % self.config.test_every == 0 or epoch + 1 == self.num_epochs
         with self.run_clock.counting("test", self):
             self._evaluate(self.test_loader if is_due else None, logs)
@@ -267,16 +268,6 @@ class Engine(Evaluation):
         if self.context.world_size > 1 and self.config.strategy != "single":
             self.train_loader = shard_loader(self.train_loader, "train", self.context)
             self.test_loader = shard_test_sets(self.test_loader, self.context)
-
-    def _check_replicas(self) -> None:
-        """Compare the weights of all processes, before they are tested and saved."""
-        learnt = [
-            parameter
-            for optimizer in self.optimizers
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-        ]
-        check_alike(self.model, learnt, self.context, epoch_number(self.epoch))
 
     def _count_steps(self) -> None:
         """Hear that the data of an epoch are placed: there may be more or fewer than before."""

@@ -88,7 +88,7 @@ def test_an_error_of_ours_deep_in_the_users_code_shows_the_users_lines(capfd):
         launch(misspelt, 2, start_method="fork")
     assert caught.value.code == 2
     said = capfd.readouterr().err
-    text = said.splitlines()[0]
+    text = said.splitlines()[-1]
     assert text.startswith("error: ")
     assert "cosin" in text
     assert said.count("in draw\n") == said.count("in on_epoch_begin\n") == 1
