@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from basetrainer.config.parser import parser_config
     from basetrainer.criterion.criterion import build_criterion, get_criterion
     from basetrainer.engine.base import Base
-    from basetrainer.engine.dry_run import dry_run
     from basetrainer.engine.engine import Engine
-    from basetrainer.engine.explain import explain_run
     from basetrainer.engine.launch import launch
+    from basetrainer.engine.preflight.dry_run import dry_run
+    from basetrainer.engine.preflight.explain import explain_run
     from basetrainer.engine.trainer import EngineTrainer
     from basetrainer.errors import BaseTrainerError, ConfigError
     from basetrainer.inference.load_model import load_model
@@ -95,8 +95,8 @@ _HOMES = {
     "SWA": "callbacks.swa",
     "build_criterion": "criterion.criterion",
     "declares_keys": "config.keys",
-    "dry_run": "engine.dry_run",
-    "explain_run": "engine.explain",
+    "dry_run": "engine.preflight.dry_run",
+    "explain_run": "engine.preflight.explain",
     "get_criterion": "criterion.criterion",
     "get_models": "models.build_models",
     "get_optimizer": "optimizer.build_optimizer",

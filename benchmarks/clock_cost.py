@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from basetrainer.engine.base import Base
-from basetrainer.engine.clock import Clock
+from basetrainer.engine.progress.clock import Clock
 
 ROUNDS, STEPS = 50, 10_000
 BATCHES: list[Any] = [None] * STEPS

@@ -23,8 +23,8 @@ from torch.utils.data import TensorDataset
 
 import basetrainer as bt
 from basetrainer.checkpoint.tree import size_of, tensors_of
-from basetrainer.engine.checkpointer import Checkpointer
-from basetrainer.engine.state import collect
+from basetrainer.engine.resume.checkpointer import Checkpointer
+from basetrainer.engine.resume.state import collect
 from benchmarks.timing import interleaved, spread
 
 

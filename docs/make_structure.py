@@ -13,7 +13,7 @@ from typing import Any
 
 import basetrainer as bt
 from basetrainer.engine.base import HOOKS, Base
-from basetrainer.engine.explain import ORDER
+from basetrainer.engine.preflight.explain import ORDER
 from basetrainer.engine.step import Step
 from basetrainer.plots.canvas import new_figure, save
 from basetrainer.scheduler.scheduler import LRScheduler

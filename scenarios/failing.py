@@ -26,8 +26,8 @@ from torch.utils.data import Dataset
 import basetrainer as bt
 from basetrainer.checkpoint.tree import tensors_of
 from basetrainer.engine import comm
-from basetrainer.engine.state import collect
-from basetrainer.engine.watch import Watch
+from basetrainer.engine.processes.watchdog import Watch
+from basetrainer.engine.resume.state import collect
 
 SETTINGS: dict[str, Any] = {
     "how": None,

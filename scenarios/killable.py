@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 
 import basetrainer as bt
 from basetrainer.checkpoint.tree import tensors_of
-from basetrainer.engine.state import collect
+from basetrainer.engine.resume.state import collect
 from scenarios.beacon import Beacon
 
 SETTINGS: dict[str, Any] = {

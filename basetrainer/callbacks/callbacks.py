@@ -14,7 +14,7 @@ from basetrainer._logs import Logs
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.base import Base
 from basetrainer.engine.engine import Engine
-from basetrainer.engine.test_sets import has_figures
+from basetrainer.engine.eval_sets import has_figures
 
 P = ParamSpec("P")
 C = TypeVar("C", bound="Callback")
@@ -82,7 +82,7 @@ def counts_as(
     """Decorate a hook whose time is that of another part of the run than ``callbacks``.
 
     Args:
-        part: One of :data:`basetrainer.engine.clock.PARTS`.
+        part: One of :data:`basetrainer.engine.progress.clock.PARTS`.
     """
 
     def decorate(hook: Callable[Concatenate[C, P], None]) -> Callable[Concatenate[C, P], None]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
+from basetrainer._monitor import Monitor, monitoring
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
-from basetrainer.utils.monitor import Monitor, monitoring
 
 logger = logging.getLogger(__name__)
 

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from basetrainer._logs import Logs
-from basetrainer.callbacks.board import Board
+from basetrainer._monitor import Monitor, deciding_monitor
 from basetrainer.callbacks.callbacks import Callback
-from basetrainer.callbacks.epoch_tables import EpochTables
-from basetrainer.callbacks.history_part import EpochSummary, HistoryPart, HistoryStart
-from basetrainer.callbacks.log_lines import LogLines
-from basetrainer.callbacks.pictures import Pictures
-from basetrainer.callbacks.run_info import write_run_info
-from basetrainer.callbacks.tensorboard import TensorBoard
+from basetrainer.callbacks.history.epoch_tables import EpochTables
+from basetrainer.callbacks.history.event_board import Board
+from basetrainer.callbacks.history.log_lines import LogLines
+from basetrainer.callbacks.history.part import EpochSummary, HistoryPart, HistoryStart
+from basetrainer.callbacks.history.pictures import Pictures
+from basetrainer.callbacks.history.run_info import write_run_info
+from basetrainer.callbacks.history.tensorboard import TensorBoard
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.engine import Engine
-from basetrainer.engine.test_sets import named_test_sets
+from basetrainer.engine.eval_sets import named_test_sets
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger, show_unless_heard
-from basetrainer.utils.monitor import Monitor, deciding_monitor
 
 MakePart: TypeAlias = Callable[[HistoryStart, Engine | None], HistoryPart]
 """What makes a part when a run begins: its class."""
@@ -56,7 +56,7 @@ class LogHistory(Callback):
             the line of an epoch; by default all that come.
         is_main_process: False keeps this process from writing; of several only rank 0 ever does.
         pictures: Whether pictures are drawn; or what draws other ones: a class derived from
-            :class:`~basetrainer.callbacks.history_part.HistoryPart`.
+            :class:`~basetrainer.callbacks.history.part.HistoryPart`.
         graph: Whether TensorBoard gets the model's graph, traced with the first test batch.
 
     Raises:

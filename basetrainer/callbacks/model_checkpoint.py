@@ -13,11 +13,12 @@ from torch import nn
 from basetrainer._deprecated import renamed
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
+from basetrainer._monitor import Monitor, monitoring
 from basetrainer.callbacks.callbacks import Callback, counts_as
-from basetrainer.callbacks.describe import describe
-from basetrainer.callbacks.model_optimizer import MODEL_OPTIMIZER, resume_model, write_state
-from basetrainer.callbacks.tested_state import are_weights_finite, tested_state
-from basetrainer.callbacks.weight_files import BEST, KEPT, LATEST, WeightFiles
+from basetrainer.callbacks.weights.describe import describe
+from basetrainer.callbacks.weights.model_optimizer import MODEL_OPTIMIZER, resume_model, write_state
+from basetrainer.callbacks.weights.tested_state import are_weights_finite, tested_state
+from basetrainer.callbacks.weights.weight_files import BEST, KEPT, LATEST, WeightFiles
 from basetrainer.config.settings import get
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import is_sharded
@@ -26,7 +27,6 @@ from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.utils.file_utils import create_dir
 from basetrainer.utils.log import as_logger
-from basetrainer.utils.monitor import Monitor, monitoring
 
 
 class ModelCheckpoint(Callback):

@@ -12,23 +12,23 @@ import torch
 
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs, phase_metrics
+from basetrainer._monitor import Best, best_of
 from basetrainer.data.ranks import shard_loader, shard_test_sets
 from basetrainer.data.resume import close_workers
 from basetrainer.distributed.replicas import check_alike, check_frozen
 from basetrainer.engine import checks
 from basetrainer.engine.base import Base
-from basetrainer.engine.checkpointer import Checkpointer, run_folder
-from basetrainer.engine.clock import Clock
+from basetrainer.engine.eval_sets import named_test_sets
 from basetrainer.engine.evaluation import Evaluation
-from basetrainer.engine.failure import telling_failures
-from basetrainer.engine.restored import Restored
-from basetrainer.engine.signals import PREEMPT, STOP
-from basetrainer.engine.state import check_state
-from basetrainer.engine.test_sets import named_test_sets
+from basetrainer.engine.failures.failure import telling_failures
+from basetrainer.engine.progress.clock import Clock
+from basetrainer.engine.resume.checkpointer import Checkpointer, run_folder
+from basetrainer.engine.resume.restored import Restored
+from basetrainer.engine.resume.signals import PREEMPT, STOP
+from basetrainer.engine.resume.state import check_state
 from basetrainer.engine.train_batches import TrainBatches
 from basetrainer.engine.training_data import TrainingData
 from basetrainer.errors import ConfigError
-from basetrainer.utils.monitor import Best, best_of
 from basetrainer.utils.torch_tools import deterministic_algorithms
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs, Phase, SetLogs, phase_metrics
 from basetrainer.distributed.strategy import evaluating
 from basetrainer.engine.base import Base
-from basetrainer.engine.checkpointer import Checkpointer
+from basetrainer.engine.eval_sets import named_test_sets
 from basetrainer.engine.first_batches import FirstBatches
-from basetrainer.engine.progress import Progress
-from basetrainer.engine.requests import Requests
-from basetrainer.engine.signals import NOTHING, PREEMPT
+from basetrainer.engine.progress.progress import Progress
+from basetrainer.engine.resume.checkpointer import Checkpointer
+from basetrainer.engine.resume.requests import Requests
+from basetrainer.engine.resume.signals import NOTHING, PREEMPT
 from basetrainer.engine.step import Step
-from basetrainer.engine.test_sets import named_test_sets
 from basetrainer.engine.train_batches import TrainBatches
 from basetrainer.utils.torch_tools import evaluation_mode
 

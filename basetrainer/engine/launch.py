@@ -15,15 +15,19 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from basetrainer.engine.exit_file import INTERRUPTED
-from basetrainer.engine.frames import users_lines
-from basetrainer.engine.group import run_in_group
-from basetrainer.engine.launch_checks import check_machines, check_pickles, warn_of_lone_copies
-from basetrainer.engine.notes import VANISHED, Note, Notes, how_left
-from basetrainer.engine.peers import Peers
-from basetrainer.engine.slurm import slurm_group
-from basetrainer.engine.sweeper import Sweeper
-from basetrainer.engine.worker import work
+from basetrainer.engine.failures.exit_file import INTERRUPTED
+from basetrainer.engine.failures.frames import users_lines
+from basetrainer.engine.processes.launch_checks import (
+    check_machines,
+    check_pickles,
+    warn_of_lone_copies,
+)
+from basetrainer.engine.processes.process_group import run_in_group
+from basetrainer.engine.processes.rank_registry import Peers
+from basetrainer.engine.processes.rank_reports import VANISHED, Note, Notes, how_left
+from basetrainer.engine.processes.reaper import Sweeper
+from basetrainer.engine.processes.slurm import slurm_group
+from basetrainer.engine.processes.worker import work
 from basetrainer.errors import BaseTrainerError, ConfigError, LaunchError, Preempted
 from basetrainer.utils.posix import handlers_kept
 

@@ -13,8 +13,8 @@ from basetrainer.data.loader import is_dealt, is_shuffled
 from basetrainer.data.resume import close_workers
 from basetrainer.distributed.strategy import undivided, unwrap
 from basetrainer.engine.engine import Engine
-from basetrainer.engine.load_weights import load_weights
-from basetrainer.engine.test_sets import named_test_sets
+from basetrainer.engine.eval_sets import named_test_sets
+from basetrainer.engine.resume.load_weights import load_weights
 from basetrainer.errors import ConfigError
 from basetrainer.utils.batches import input_of
 from basetrainer.utils.torch_tools import evaluation_mode

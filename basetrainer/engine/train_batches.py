@@ -11,7 +11,7 @@ from basetrainer._epochs import epoch_number
 from basetrainer.data.in_step import even_lengths, in_step
 from basetrainer.data.loader import look_ahead
 from basetrainer.data.placed import length
-from basetrainer.engine.signals import STOP
+from basetrainer.engine.resume.signals import STOP
 from basetrainer.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

@@ -24,17 +24,17 @@ from basetrainer.distributed.strategy import (
 )
 from basetrainer.engine import checks
 from basetrainer.engine.base import Base
+from basetrainer.engine.eval_sets import named_test_sets
 from basetrainer.engine.precision import speed_line
 from basetrainer.engine.prediction import Prediction
-from basetrainer.engine.run_parts import note_beginning
-from basetrainer.engine.test_sets import named_test_sets
+from basetrainer.engine.resume.run_parts import note_beginning
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.models.structure import Structure, rebuilding, structure_of
 from basetrainer.utils.posix import keep_freed_memory
 from basetrainer.utils.torch_tools import set_env_random_seed
 
 if TYPE_CHECKING:
-    from basetrainer.engine.dry_report import DryRunReport
+    from basetrainer.engine.preflight.report import DryRunReport
 
 logger = logging.getLogger(__name__)
 
@@ -214,14 +214,17 @@ class EngineTrainer(Prediction):
     # -- beside training -----------------------------------------------------------------------
 
     def dry_run(self) -> DryRunReport:
-        """Try the whole run in seconds; see :func:`basetrainer.engine.dry_run.dry_run`."""
-        from basetrainer.engine.dry_run import dry_run
+        """Try the whole run in seconds.
+
+        See :func:`basetrainer.engine.preflight.dry_run.dry_run`.
+        """
+        from basetrainer.engine.preflight.dry_run import dry_run
 
         return dry_run(type(self), self.cfg)
 
     def explain(self) -> str:
-        """Say what ``run()`` will do; see :func:`basetrainer.engine.explain.explain`."""
-        from basetrainer.engine.explain import explain
+        """Say what ``run()`` will do; see :func:`basetrainer.engine.preflight.explain.explain`."""
+        from basetrainer.engine.preflight.explain import explain
 
         return explain(self)
 

@@ -13,13 +13,13 @@ from typing import Any
 from torch import Tensor
 
 from basetrainer._logs import Logs
+from basetrainer._monitor import Monitor
 from basetrainer.callbacks.recorder import Recorder, Tally
 from basetrainer.datasets.class_names import ClassList, ClassNames
 from basetrainer.errors import ConfigError
 from basetrainer.metric.confusion_tally import ConfusionTally
 from basetrainer.metric.functional import report
 from basetrainer.utils.file_utils import create_dir, write_or_warn
-from basetrainer.utils.monitor import Monitor
 
 
 class AccuracyRecorder(Recorder):

@@ -10,13 +10,13 @@ from torch.optim import Optimizer
 
 from basetrainer._epochs import epoch_number
 from basetrainer._logs import Logs
+from basetrainer._monitor import Monitor, deciding_monitor
 from basetrainer.config.values import as_float, as_int
 from basetrainer.distributed.context import DistContext
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler.scheduler import LRScheduler
 from basetrainer.scheduler.schedules import WARM_UP_START, constant, lowest
-from basetrainer.utils.monitor import Monitor, deciding_monitor
 
 logger = logging.getLogger(__name__)
 

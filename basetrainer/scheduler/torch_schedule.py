@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from basetrainer._logs import Logs
+from basetrainer._monitor import Monitor
 from basetrainer._names import did_you_mean
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.engine.engine import Engine
 from basetrainer.errors import ConfigError
-from basetrainer.utils.monitor import Monitor
 
 Per = Literal["update", "epoch"]
 

@@ -17,8 +17,8 @@ from basetrainer._logs import Logs
 from basetrainer.config.settings import get
 from basetrainer.data.resume import close_workers, set_epoch
 from basetrainer.distributed.model_state import full_state
-from basetrainer.engine.state import callback_states
-from basetrainer.engine.test_sets import named_test_sets
+from basetrainer.engine.eval_sets import named_test_sets
+from basetrainer.engine.resume.state import callback_states
 from basetrainer.engine.trainer import EngineTrainer
 
 Make: TypeAlias = Callable[..., EngineTrainer]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from basetrainer.engine import progress
+from basetrainer.engine.progress import progress
 from basetrainer.testing.host_reads import HostRead, HostReads
 from benchmarks.overhead.work import LEVELS, LOG_EVERY, Batch, Clocked, Work
 

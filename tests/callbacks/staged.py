@@ -11,7 +11,7 @@ from torch import nn
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
-from basetrainer.engine.state import collect
+from basetrainer.engine.resume.state import collect
 from basetrainer.models.freeze import freeze
 from basetrainer.optimizer.build_optimizer import get_optimizer
 from basetrainer.scheduler.build_scheduler import get_scheduler

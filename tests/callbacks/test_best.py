@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from basetrainer._monitor import Best
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.early_stop import EarlyStop
 from basetrainer.callbacks.log_history import LogHistory
@@ -19,7 +20,6 @@ from basetrainer.engine.base import Base
 from basetrainer.engine.launch import launch
 from basetrainer.errors import ConfigError
 from basetrainer.scheduler.plateau import PlateauLR
-from basetrainer.utils.monitor import Best
 from tests.tiny import TinyTrainer
 
 CFG = {"progress": False, "work_dir": "run", "resume": "auto"}

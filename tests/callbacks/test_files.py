@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 import tests
-from basetrainer.callbacks import run_info
+from basetrainer.callbacks.history import run_info
+from basetrainer.callbacks.history.metrics_jsonl import MetricsJsonl, json_value
+from basetrainer.callbacks.history.results_csv import ResultsCsv
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
-from basetrainer.callbacks.metrics_jsonl import MetricsJsonl, json_value
-from basetrainer.callbacks.results_csv import ResultsCsv
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from tests.callbacks.events import points
 from tests.fixtures.programs import run_program

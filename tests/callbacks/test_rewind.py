@@ -11,12 +11,12 @@ import pytest
 import torch
 from tensorboard.summary.writer import event_file_writer
 
+from basetrainer.callbacks.history.metrics_jsonl import MetricsJsonl
+from basetrainer.callbacks.history.results_csv import rewind_csv
 from basetrainer.callbacks.log_history import LogHistory
 from basetrainer.callbacks.losses_recorder import LossesRecorder
-from basetrainer.callbacks.metrics_jsonl import MetricsJsonl
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
-from basetrainer.callbacks.results_csv import rewind_csv
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from tests.callbacks.events import points
 from tests.tiny import TinyTrainer

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from basetrainer.callbacks.line_file import LineFile
-from basetrainer.callbacks.weight_files import WeightFiles, save
+from basetrainer.callbacks.history.line_file import LineFile
+from basetrainer.callbacks.weights.weight_files import WeightFiles, save
 from basetrainer.checkpoint.manifest import Manifest
 from basetrainer.checkpoint.store import CheckpointStore
 from basetrainer.errors import StorageError

@@ -17,7 +17,7 @@ import pytest
 from basetrainer.callbacks.callbacks import Callback
 from basetrainer.engine import comm
 from basetrainer.engine.launch import launch
-from basetrainer.engine.watch import Watch
+from basetrainer.engine.processes.watchdog import Watch
 from basetrainer.errors import ConfigError
 from scenarios import failing
 from scenarios.failing import blames, lose_patience
@@ -69,7 +69,7 @@ def end_at_once() -> None:
 
 @pytest.mark.distributed
 def test_if_all_ranks_vanish_the_job_ends_too(capfd, monkeypatch):
-    monkeypatch.setattr("basetrainer.engine.sweeper._NOBODY", 0.5)
+    monkeypatch.setattr("basetrainer.engine.processes.reaper._NOBODY", 0.5)
     with pytest.raises(SystemExit) as caught:
         launch(end_at_once, 2, start_method="fork")
     assert caught.value.code == 1
@@ -84,7 +84,7 @@ def end_early_outside_of_a_run() -> None:
 
 @pytest.mark.distributed
 def test_a_rank_that_others_wait_for_at_its_end_left_early(capfd, monkeypatch):
-    monkeypatch.setattr("basetrainer.engine.watch._LONGEST_GOODBYE", 0.5)
+    monkeypatch.setattr("basetrainer.engine.processes.watchdog._LONGEST_GOODBYE", 0.5)
     with pytest.raises(SystemExit) as caught:
         launch(end_early_outside_of_a_run, 2, start_method="fork")
     assert caught.value.code == 1
@@ -164,7 +164,7 @@ class Stuck(Callback):
 
 @pytest.mark.parametrize("holds_python", [False, True])
 def test_one_process_that_stalls_says_where_and_ends(holds_python, capfd, monkeypatch):
-    monkeypatch.setattr("basetrainer.engine.watch._FOR_PYTHON", 0.5)
+    monkeypatch.setattr("basetrainer.engine.processes.watchdog._FOR_PYTHON", 0.5)
     cfg = {"num_epochs": 1, "progress": False, "stall_limit": 300.0}
     trainer = TinyTrainer(cfg, [Stuck(holds_python)])
     pid = os.fork()
@@ -181,7 +181,9 @@ def test_one_process_that_stalls_says_where_and_ends(holds_python, capfd, monkey
 
 def test_a_run_that_goes_on_is_let_be(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("basetrainer.engine.watch.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        "basetrainer.engine.processes.watchdog.time", SimpleNamespace(monotonic=lambda: now[0])
+    )
     told: list[Any] = []
     watch = Watch(told.append)
 

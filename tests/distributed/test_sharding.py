@@ -15,7 +15,7 @@ from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.checkpoint.tree import tensors_of
 from basetrainer.distributed.strategy import build_model_parallel, is_sharded
 from basetrainer.engine.launch import launch
-from basetrainer.engine.state import collect
+from basetrainer.engine.resume.state import collect
 from basetrainer.errors import ConfigError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.utils.torch_tools import load_state_dict

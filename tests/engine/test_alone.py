@@ -23,7 +23,7 @@ from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.multi_losses_recorder import MultiLossesRecorder
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.strategy import unwrap, wrap
-from basetrainer.engine.progress import Progress
+from basetrainer.engine.progress.progress import Progress
 from basetrainer.errors import ConfigError, UsageError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.models.freeze import freeze

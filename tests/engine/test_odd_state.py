@@ -17,7 +17,7 @@ from basetrainer.callbacks.callbacks import Callback
 from basetrainer.callbacks.losses_recorder import LossesRecorder
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.checkpoint.run_folder import checkpoint_paths
-from basetrainer.engine.state import collect
+from basetrainer.engine.resume.state import collect
 from basetrainer.errors import UsageError
 from tests.tiny import TinyTrainer
 from tests.trees import assert_same

@@ -25,8 +25,9 @@ from basetrainer.data.resume import set_position
 from basetrainer.distributed.context import DistContext
 from basetrainer.distributed.shared_flag import SharedFlag
 from basetrainer.distributed.strategy import evaluating
-from basetrainer.engine import group, notes
 from basetrainer.engine.precision import bf16_unit
+from basetrainer.engine.processes import process_group as group
+from basetrainer.engine.processes import rank_reports as notes
 from basetrainer.engine.stepper import Stepper
 from basetrainer.errors import BaseTrainerError
 from basetrainer.testing.host_reads import HostReads

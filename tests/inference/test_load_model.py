@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 import basetrainer as bt
 from basetrainer.__main__ import main
 from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
-from basetrainer.callbacks.preparation import preparation_of
+from basetrainer.callbacks.weights.preparation import preparation_of
 from basetrainer.checkpoint.sidecar import NAME, Sidecar
 from basetrainer.datasets.build_datasets import open_dataset
 from basetrainer.datasets.decode import read_tensor

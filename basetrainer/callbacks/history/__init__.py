@@ -1,0 +1,1 @@
+"""The files and pictures in which a run keeps its metrics."""

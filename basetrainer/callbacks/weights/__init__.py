@@ -1,0 +1,1 @@
+"""The files of weights, and what stands beside them."""

@@ -1,0 +1,1 @@
+"""Starting one process per device, and watching over them."""
