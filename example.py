@@ -59,7 +59,7 @@ class ClassificationTrainer(bt.EngineTrainer):
             steps = get_transforms(cfg[f"{phase}_transform"], cfg.input_size, **pixels)
         transform, self.normalize = steps.split()  # images stay uint8 until to_device()
         more |= {"root": cfg.data_root, "on_broken": cfg.on_broken}
-        with setup_config.blaming(cfg, f"{phase}_data"):
+        with setup_config.blaming(cfg, "class_name" if cfg.class_name == [] else f"{phase}_data"):
             data = open_dataset(paths, transform, **more)
         return cache_images(data, cfg.cache, cfg.cache_dir, size=cfg.cache_size)
 
@@ -91,8 +91,7 @@ class ClassificationTrainer(bt.EngineTrainer):
     def build_model(self, cfg: Any, **kwargs: Any) -> nn.Module:
         more = {"pretrained": cfg.pretrained, "small_input": cfg.small_input, **cfg.net_args}
         size, num_classes = cfg.input_size, len(cfg.class_name)
-        key = "net_args" if cfg.net_args else "pretrained" if cfg.pretrained else "net_type"
-        with setup_config.blaming(cfg, key):
+        with setup_config.blaming(cfg, "net_args", "pretrained", "net_type"):
             model = bt.get_models(cfg.net_type, size, num_classes, cfg.width_mult, **more)
         if cfg.finetune:
             with setup_config.blaming(cfg, "finetune"):
@@ -104,13 +103,11 @@ class ClassificationTrainer(bt.EngineTrainer):
 
     def build_optimizer(self, cfg: Any, **kwargs: Any) -> Any:
         more = {"momentum": cfg.momentum, "weight_decay": cfg.weight_decay, **cfg.optim_args}
-        key = "optim_args" if cfg.optim_args else "optim_type"
-        with setup_config.blaming(cfg, key):
+        with setup_config.blaming(cfg, "optim_args", "optim_type"):
             return bt.get_optimizer(self.model, optim_type=cfg.optim_type, lr=cfg.lr, **more)
 
     def build_criterion(self, cfg: Any, **kwargs: Any) -> nn.Module:
-        key = "loss_args" if cfg.loss_args else "loss_type"
-        with setup_config.blaming(cfg, key):
+        with setup_config.blaming(cfg, "loss_args", "loss_type"):
             return bt.get_criterion(cfg.loss_type, len(cfg.class_name), **cfg.loss_args)
 
     def build_callbacks(self, cfg: Any, **kwargs: Any) -> list[bt.Callback]:

@@ -55,7 +55,7 @@ class Monitor:
         is_relative: bool = False,
     ) -> None:
         self.indicator = indicator
-        self.given_mode = chosen_mode(mode, inverse)
+        self.given_mode: Mode | None = chosen_mode(mode, inverse)
         self.min_delta = min_delta
         self.is_relative = is_relative
         self.best: float | None = None
@@ -66,7 +66,10 @@ class Monitor:
     @property
     def mode(self) -> Mode:
         """Whether smaller (``min``) or larger (``max``) is better."""
-        return self.given_mode or mode_of(self._name) or "max"
+        if self.given_mode is not None:
+            return self.given_mode
+        known = mode_of(self._name)
+        return "max" if known is None else known
 
     def know_sets(self, test_loader: Any) -> None:
         """Learn which test sets there are: of ``SET/NAME`` only ``NAME`` says what is better."""

@@ -129,7 +129,7 @@ def dict2easy(config: Mapping[str, Any]) -> EasyDict:
 
 
 @contextmanager
-def blaming(cfg: Any, key: str) -> Iterator[None]:
+def blaming(cfg: Any, *keys: str) -> Iterator[None]:
     """Name the key, and where it stands, in an error that its value causes.
 
     A :class:`~basetrainer.errors.ConfigError` or :class:`~basetrainer.errors.CheckpointError`
@@ -137,8 +137,9 @@ def blaming(cfg: Any, key: str) -> Iterator[None]:
 
     Args:
         cfg: The settings; of any kind.
-        key: The key whose value is used inside.
+        *keys: The keys whose values are used inside; of several the first that is set is named.
     """
+    key = next((one for one in keys if get(cfg, one)), keys[-1])
     try:
         yield
     except (ConfigError, CheckpointError) as error:

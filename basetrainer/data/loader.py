@@ -135,8 +135,9 @@ def _count(key: str, value: Any, least: int) -> int | None:
     """Return a setting that must be a whole number, or None where that has a meaning."""
     if value is None and key == "batch_size":
         return None
+    given: Any = value
     try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
+        number: int | None = -1 if isinstance(value, bool) else operator.index(given)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):

@@ -57,7 +57,7 @@ class AskingLoader(DataLoader[Any]):
         return self._requests if is_asked else vars(self).get("sampler")
 
     @sampler.setter
-    def sampler(self, made: Any) -> None:
+    def sampler(self, made: Any) -> None:  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]
         vars(self)["sampler"] = made
 
     def __iter__(self) -> Any:

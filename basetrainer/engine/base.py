@@ -262,7 +262,7 @@ def _warn_misspelt_builder(cls: type, name: str) -> None:
     meant = None if name in inherited else nearest(name, inherited, cutoff=0.9)
     if meant is None or meant in vars(cls):
         return
-    if inherited[meant].__module__.partition(".")[0] == __package__.partition(".")[0]:
+    if inherited[meant].__module__.partition(".")[0] == __name__.partition(".")[0]:
         warnings.warn(
             f"{cls.__qualname__}.{name} is never called; did you mean {meant}?", stacklevel=4
         )

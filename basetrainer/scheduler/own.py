@@ -151,5 +151,6 @@ def own_schedule(
     options = {one: kwargs.pop(one) for one in ("per", "indicator") if one in kwargs}
     is_plain = callable(given) and not isinstance(given, type) and not kwargs
     if is_plain and not hasattr(given, "optimizer"):
-        return Schedule(given, optimizer=optimizer, **options)
+        plain: Any = given
+        return Schedule(plain, optimizer=optimizer, **options)
     return Schedule.of(given, optimizer=optimizer, **options, **kwargs)

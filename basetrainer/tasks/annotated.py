@@ -141,7 +141,7 @@ class BoxImages(AnnotatedImages):
 
         height, width = image.shape[-2:]
         return {
-            "boxes": tv_tensors.BoundingBoxes(
+            "boxes": tv_tensors.BoundingBoxes(  # pyright: ignore[reportCallIssue] # it has __new__
                 torch.from_numpy(sample.boxes).to(torch.float32),
                 format="XYXY",
                 canvas_size=(height, width),

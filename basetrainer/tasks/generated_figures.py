@@ -129,7 +129,9 @@ def _drawn(
 ) -> Pixels:
     """Draw limbs as thick lines: each pixel by its distance to the nearest."""
     width, height = size
-    pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1)
+    pixels: NDArray[Any] = np.stack(
+        np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1
+    )
     canvas = np.full((height, width, 3), rng.uniform(70, 130))
     for first, last in LINKS:
         color = COLORS[_SIDES.get(last, _SIDES.get(first, "white"))]

@@ -40,9 +40,10 @@ def inverse(matrix: Matrix) -> Matrix:
         ValueError: If there is none, since the matrix makes a line of the plane.
     """
     try:
-        return np.asarray(np.linalg.inv(_square(matrix))[:2])
+        back: NDArray[Any] = np.linalg.inv(_square(matrix))
     except np.linalg.LinAlgError:
         raise ValueError(f"{matrix.tolist()} cannot be inverted") from None
+    return back[:2]
 
 
 def apply_points(matrix: Matrix, points: NDArray[Any]) -> NDArray[np.float64]:
@@ -133,7 +134,7 @@ class Letterbox(nn.Module):
         moved = dict(target)
         if "boxes" in target:
             boxes = apply_boxes(matrix, target["boxes"].double().numpy())
-            moved["boxes"] = tv_tensors.BoundingBoxes(
+            moved["boxes"] = tv_tensors.BoundingBoxes(  # pyright: ignore[reportCallIssue] # it has __new__
                 torch.from_numpy(boxes).to(torch.float32),
                 format="XYXY",
                 canvas_size=(self.size[1], self.size[0]),

@@ -107,6 +107,7 @@ def _optimizer(optimizer: Any, names: Any) -> Any:
         return [_optimizer(one, own) for one, own in zip(optimizer, names, strict=True)]
     if optimizer is None:
         return None
+    param_groups: list[Any] = list(getattr(optimizer, "param_groups", ()))
     groups = [
         {
             "parameters": describe(own),
@@ -116,7 +117,7 @@ def _optimizer(optimizer: Any, names: Any) -> Any:
                 if key not in _IMPLEMENTATION
             },
         }
-        for group, own in zip(getattr(optimizer, "param_groups", ()), names, strict=True)
+        for group, own in zip(param_groups, names, strict=True)
     ]
     return {"type": name_of(type(optimizer)), "groups": groups}
 
