@@ -333,7 +333,7 @@ PROGRAM = """
 
 @pytest.mark.slow
 def test_hash_seeds_and_another_process_are_no_change():
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     Path("program.py").write_text(textwrap.dedent(PROGRAM.format(root=root)))
     for seed, epochs in (("1", "1"), ("2", "2"), ("3", "3")):
         found = subprocess.run(
