@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import pickle
@@ -10,7 +12,7 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -198,7 +200,7 @@ def _start(
         sweeper = Sweeper(attempts)
         sweeper.start()
         try:
-            with handlers_kept():  # the agent leaves its own behind
+            with handlers_kept(), _garbage_kept():  # the agent leaves its own handlers behind
                 results = elastic_launch(config, work)(
                     folder, main_func, tuple(args), startup_timeout, stall_timeout
                 )
@@ -222,6 +224,17 @@ def _start(
     # The main process of the run is on machine 0.
     result = results.get(0)
     return None if result is None else pickle.loads(result)
+
+
+@contextlib.contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Let forked processes not collect what this one leaves: half of it is threads, and crashes."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _explained(error: Any, notes: Notes) -> BaseTrainerError:
