@@ -87,3 +87,17 @@ for _name in HOOKS:
 def weights(trainer: EngineTrainer) -> torch.Tensor:
     """All weights of a trainer's model in one vector."""
     return torch.cat([value.detach().flatten() for value in trainer.model.parameters()])
+
+
+class StopAt(Callback):
+    """Ends the run, for now, after a number of batches of the whole run."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.left = batch
+
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            assert self.engine is not None
+            self.engine.stop("enough for now", is_final=False)

@@ -15,7 +15,7 @@ from basetrainer.engine.resume.state import collect
 from basetrainer.models.freeze import freeze
 from basetrainer.optimizer.build_optimizer import get_optimizer
 from basetrainer.scheduler.build_scheduler import get_scheduler
-from tests.tiny import TinyTrainer
+from tests.tiny import StopAt, TinyTrainer
 
 CFG: dict[str, Any] = {
     "num_epochs": 4,
@@ -25,20 +25,6 @@ CFG: dict[str, Any] = {
     "save_every_updates": 1,
     "unfreeze": [{"at_epoch": 2, "layers": "0", "lr_scale": 0.1}, {"at_epoch": 2, "layers": "1"}],
 }
-
-
-class StopAt(Callback):
-    """Ends the run, for now, after a number of batches."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self.left = batch
-
-    def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.left -= 1
-        if self.left == 0:
-            assert self.engine is not None
-            self.engine.stop("enough for now", is_final=False)
 
 
 class Staged(TinyTrainer):

@@ -10,7 +10,8 @@ from torch import nn
 
 from basetrainer import ConfigError
 from basetrainer.errors import UsageError
-from tests.callbacks.staged import CFG, Staged, StopAt, assert_same, tree_of
+from tests.callbacks.staged import CFG, Staged, assert_same, tree_of
+from tests.tiny import StopAt
 
 PLAIN = {**CFG, "unfreeze": None}
 

@@ -12,8 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from basetrainer import EMA, SWA, ConfigError, launch
 from basetrainer.callbacks.callbacks import Callback
-from tests.callbacks.staged import CFG, Staged, StopAt, assert_same, tree_of
-from tests.tiny import tiny_data
+from tests.callbacks.staged import CFG, Staged, assert_same, tree_of
+from tests.tiny import StopAt, tiny_data
 
 PLAIN = {**CFG, "unfreeze": None}
 

@@ -20,9 +20,9 @@ from basetrainer.engine import comm
 from basetrainer.engine.launch import launch
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from tests.contract.test_old_style_user import CONFIG, PROGRAM
-from tests.engine.resume.test_origin import CFG, StopAt, Trainer, everything
+from tests.engine.resume.test_origin import CFG, Trainer, everything
 from tests.fixtures.programs import TIMEOUT, run_program
-from tests.tiny import TinyTrainer
+from tests.tiny import StopAt, TinyTrainer
 from tests.trees import exact
 
 pytestmark = pytest.mark.distributed

@@ -19,24 +19,10 @@ from basetrainer.callbacks.model_checkpoint import ModelCheckpoint
 from basetrainer.checkpoint.run_folder import checkpoint_paths
 from basetrainer.engine.resume.state import collect
 from basetrainer.errors import UsageError
-from tests.tiny import TinyTrainer
+from tests.tiny import StopAt, TinyTrainer
 from tests.trees import assert_same
 
 CFG: dict[str, Any] = {"num_epochs": 3, "progress": False, "resume": "auto"}
-
-
-class StopAt(Callback):
-    """Ends the run, for now, after a number of batches."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self.left = batch
-
-    def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.left -= 1
-        if self.left == 0:
-            assert self.engine is not None
-            self.engine.stop("enough for now", is_final=False)
 
 
 class Trainer(TinyTrainer):

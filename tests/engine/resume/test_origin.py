@@ -21,7 +21,7 @@ from basetrainer.engine.resume.state import collect
 from basetrainer.errors import CheckpointError, ConfigError, UsageError
 from basetrainer.metric.accuracy_recorder import AccuracyRecorder
 from basetrainer.scheduler.build_scheduler import get_scheduler
-from tests.tiny import TinyTrainer, tiny_data, weights
+from tests.tiny import StopAt, TinyTrainer, tiny_data, weights
 from tests.trees import assert_same
 
 CFG: dict[str, Any] = {
@@ -31,20 +31,6 @@ CFG: dict[str, Any] = {
     "resume": "auto",
     "log_freq": 2,
 }
-
-
-class StopAt(Callback):
-    """Ends the run, for now, after a number of batches of the whole run."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self.left = batch
-
-    def on_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.left -= 1
-        if self.left == 0:
-            assert self.engine is not None
-            self.engine.stop("enough for now", is_final=False)
 
 
 class Counter(Callback):
